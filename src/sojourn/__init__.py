@@ -1,0 +1,165 @@
+"""Sojourn: durable sessions for Python.
+
+`open` gives a store to blocking code, `aopen` to asynchronous code; the names on it are the same in both. Every name here
+is imported when it is first used, so that a command that needs one does not pay for all.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sojourn.core.ids import new_id as new_id
+    from sojourn.core.names import generate_name as generate_name
+    from sojourn.core.names import validate_name as validate_name
+    from sojourn.core.query import Page as Page
+    from sojourn.engines.contract import Capabilities as Capabilities
+    from sojourn.engines.locate import EngineOptions as EngineOptions
+    from sojourn.errors import ClosedError as ClosedError
+    from sojourn.errors import ConflictError as ConflictError
+    from sojourn.errors import CorruptError as CorruptError
+    from sojourn.errors import EndedError as EndedError
+    from sojourn.errors import EngineError as EngineError
+    from sojourn.errors import ExpiredError as ExpiredError
+    from sojourn.errors import FullError as FullError
+    from sojourn.errors import InvalidCursorError as InvalidCursorError
+    from sojourn.errors import InvalidNameError as InvalidNameError
+    from sojourn.errors import InvalidValueError as InvalidValueError
+    from sojourn.errors import KeyReusedError as KeyReusedError
+    from sojourn.errors import LeaseHeldError as LeaseHeldError
+    from sojourn.errors import LeaseLostError as LeaseLostError
+    from sojourn.errors import LimitError as LimitError
+    from sojourn.errors import NameTakenError as NameTakenError
+    from sojourn.errors import NotFoundError as NotFoundError
+    from sojourn.errors import OutcomeUnknownError as OutcomeUnknownError
+    from sojourn.errors import ReadOnlyError as ReadOnlyError
+    from sojourn.errors import SchemaError as SchemaError
+    from sojourn.errors import SojournError as SojournError
+    from sojourn.errors import SummariserError as SummariserError
+    from sojourn.errors import UnavailableError as UnavailableError
+    from sojourn.errors import UnsupportedError as UnsupportedError
+    from sojourn.kinds.conversations.api import AsyncConversations as AsyncConversations
+    from sojourn.kinds.conversations.model import Checkpoint as Checkpoint
+    from sojourn.kinds.conversations.model import Conversation as Conversation
+    from sojourn.kinds.conversations.model import ConversationPolicy as ConversationPolicy
+    from sojourn.kinds.conversations.model import Hit as Hit
+    from sojourn.kinds.conversations.model import Identity as Identity
+    from sojourn.kinds.conversations.model import Message as Message
+    from sojourn.kinds.conversations.model import Messages as Messages
+    from sojourn.kinds.conversations.model import approximate_tokens as approximate_tokens
+    from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.sessions import AsyncSessions as AsyncSessions
+    from sojourn.sessions import SessionInfo as SessionInfo
+    from sojourn.shell.feed import Event as Event
+    from sojourn.shell.lease import Lease as Lease
+    from sojourn.shell.sweeper import AsyncRunner as AsyncRunner
+    from sojourn.shell.sweeper import Swept as Swept
+    from sojourn.store import AsyncStore as AsyncStore
+    from sojourn.store import Erased as Erased
+    from sojourn.store import aopen as aopen
+    from sojourn.sync.conversations import Conversations as Conversations
+    from sojourn.sync.opening import open as open
+    from sojourn.sync.runner import Runner as Runner
+    from sojourn.sync.sessions import Sessions as Sessions
+    from sojourn.sync.store import Store as Store
+    from sojourn.transfer import Loaded as Loaded
+
+_HOMES = {
+    "sojourn.core.ids": "new_id",
+    "sojourn.core.names": "generate_name validate_name",
+    "sojourn.core.query": "Page",
+    "sojourn.engines.contract": "Capabilities",
+    "sojourn.engines.locate": "EngineOptions",
+    "sojourn.errors": "ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
+    "InvalidCursorError InvalidNameError InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError "
+    "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError SummariserError "
+    "UnavailableError UnsupportedError",
+    "sojourn.kinds.conversations.api": "AsyncConversations",
+    "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages "
+    "approximate_tokens",
+    "sojourn.kinds.conversations.summary": "extractive",
+    "sojourn.sessions": "AsyncSessions SessionInfo",
+    "sojourn.shell.feed": "Event",
+    "sojourn.shell.lease": "Lease",
+    "sojourn.shell.sweeper": "AsyncRunner Swept",
+    "sojourn.store": "AsyncStore Erased aopen",
+    "sojourn.sync.conversations": "Conversations",
+    "sojourn.sync.opening": "open",
+    "sojourn.sync.runner": "Runner",
+    "sojourn.sync.sessions": "Sessions",
+    "sojourn.sync.store": "Store",
+    "sojourn.transfer": "Loaded",
+}
+_WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncConversations",
+    "AsyncRunner",
+    "AsyncSessions",
+    "AsyncStore",
+    "Capabilities",
+    "Checkpoint",
+    "ClosedError",
+    "ConflictError",
+    "Conversation",
+    "ConversationPolicy",
+    "Conversations",
+    "CorruptError",
+    "EndedError",
+    "EngineError",
+    "EngineOptions",
+    "Erased",
+    "Event",
+    "ExpiredError",
+    "FullError",
+    "Hit",
+    "Identity",
+    "InvalidCursorError",
+    "InvalidNameError",
+    "InvalidValueError",
+    "KeyReusedError",
+    "Lease",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "LimitError",
+    "Loaded",
+    "Message",
+    "Messages",
+    "NameTakenError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "Page",
+    "ReadOnlyError",
+    "Runner",
+    "SchemaError",
+    "SessionInfo",
+    "Sessions",
+    "SojournError",
+    "Store",
+    "SummariserError",
+    "Swept",
+    "UnavailableError",
+    "UnsupportedError",
+    "__version__",
+    "aopen",
+    "approximate_tokens",
+    "extractive",
+    "generate_name",
+    "new_id",
+    "open",
+    "validate_name",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'sojourn' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
