@@ -1,0 +1,115 @@
+"""From a store's URL to its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from sojourn.engines.contract import Clock, Engine
+from sojourn.errors import InvalidValueError, UnsupportedError
+
+Durability: TypeAlias = Literal["full", "normal"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """Settings that every engine understands in its own way."""
+
+    timeout: float = 10.0
+    """Seconds an operation may wait for the engine before it is `UnavailableError`."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of one engine, by its documentation."""
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0:
+            raise InvalidValueError(f"timeout must be more than 0 seconds, got {self.timeout!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that opening an engine may need."""
+
+    url: str
+    blocking: bool
+    clock: Clock
+    durability: Durability
+    migrate: bool
+    options: EngineOptions
+
+
+def open_engine(opening: Opening) -> Engine:
+    """The engine a URL names: ``memory:``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, …"""
+    scheme = opening.url.partition(":")[0].lower()
+    opener = _OPENERS.get(scheme)
+    if opener is None:
+        known = ", ".join(sorted(_OPENERS))
+        raise InvalidValueError(
+            f"cannot open {_shown(opening.url)!r}: the scheme must be one of {known}.",
+            hint="For a file, write sqlite:///path.db (three slashes for a relative path, four for an absolute one).",
+        )
+    return opener(opening)
+
+
+def _memory(opening: Opening) -> Engine:
+    from sojourn.engines import memory
+
+    kind = memory.MemoryEngine if opening.blocking else memory.AsyncMemoryEngine
+    return cast("Engine", kind(opening.clock))
+
+
+def _sqlite(opening: Opening) -> Engine:
+    from sojourn.engines.sqlite import engine
+
+    path, settings = sqlite_path(opening.url)
+    kind = engine.SqliteEngine if opening.blocking else engine.AsyncSqliteEngine
+    made = kind(
+        path,
+        opening.clock,
+        durability=opening.durability,
+        timeout=opening.options.timeout,
+        migrate=opening.migrate,
+        read_only=settings.get("mode") == "ro",
+    )
+    return cast("Engine", made)
+
+
+def _unfinished(opening: Opening) -> Engine:
+    raise UnsupportedError(
+        f"{_shown(opening.url)}: this engine is being built and not open to stores yet.",
+        hint="Use sqlite:///… or memory: in this release.",
+    )
+
+
+_OPENERS: dict[str, Callable[[Opening], Engine]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "postgresql": _unfinished,
+    "redis": _unfinished,
+}
+
+
+def sqlite_path(url: str) -> tuple[str, dict[str, str]]:
+    """The path in a ``sqlite:`` URL, ``~`` expanded, and its settings (``?mode=ro``)."""
+    parts = urlsplit(url)
+    settings = dict(parse_qsl(parts.query))
+    unknown = set(settings) - {"mode"}
+    path = unquote(parts.path)
+    if parts.netloc or not path.startswith("/") or len(path) < 2 or "\0" in path:
+        raise InvalidValueError(
+            f"cannot read a path in {url!r}.", hint="Write sqlite:///relative.db or sqlite:////absolute/path.db."
+        )
+    if unknown or settings.get("mode", "ro") != "ro":
+        raise InvalidValueError(f"unknown settings in {url!r}.", hint="The only one is ?mode=ro.")
+    return str(Path(path[1:]).expanduser()), settings
+
+
+def _shown(url: str) -> str:
+    """A URL without its password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition(":")[0] + ":…"
+    return url if parts.password is None else url.replace(f":{parts.password}@", ":…@")

@@ -1,0 +1,87 @@
+"""Following committed changes from a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sojourn.core.query import make_cursor, read_cursor
+from sojourn.core.session import EventRow
+from sojourn.core.times import span, to_datetime
+from sojourn.engines.contract import Engine
+from sojourn.errors import InvalidCursorError
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A committed change: ids and the kind of change, never content.
+
+    ``change`` is ``gap`` when events before it are gone (older than what the store keeps): read anew what you follow.
+    """
+
+    cursor: str
+    """Pass it as ``after=`` to go on behind this event, also in another process."""
+    kind: str
+    id: str
+    change: str
+    version: int
+    sequences: tuple[int, int] | None
+    """First and last sequence it appended."""
+    at: datetime
+    reason: str = ""
+
+
+def cursor_text(position: tuple[int, ...]) -> str:
+    """A feed position as an opaque cursor."""
+    return make_cursor("events", *position)
+
+
+def cursor_position(cursor: str, shards: int) -> tuple[int, ...]:
+    """The position of a cursor of this store."""
+    numbers = read_cursor(cursor, str, *[int] * shards)
+    if numbers[0] != "events" or any(isinstance(number, int) and number < 0 for number in numbers[1:]):
+        raise InvalidCursorError(f"not a cursor of events: {cursor!r}.", hint="Pass an event's 'cursor', unchanged.")
+    return tuple(int(number) for number in numbers[1:])
+
+
+def event_of(row: EventRow, position: tuple[int, ...]) -> Event:
+    """What watchers see of a stored event."""
+    sequences = (row.first, row.last) if row.last else None
+    return Event(
+        cursor_text(position), row.kind, row.session, row.change, row.version, sequences, to_datetime(row.at), row.reason
+    )
+
+
+async def follow(
+    engine: Engine,
+    tenant: str,
+    *,
+    kind: str | None,
+    session: str | None,
+    after: str | None,
+    timeout: timedelta | None,
+    closing: list[bool],
+) -> AsyncIterator[Event]:
+    """Events behind ``after`` (None: from now on); ends after ``timeout`` without one, or when ``closing`` is filled."""
+    tip = await engine.tip()
+    position = tip if after is None else cursor_position(after, len(tip))
+    while not closing:
+        page = await engine.events(tenant, position, PAGE, kind=kind, session=session)
+        if page.gap:
+            yield Event(cursor_text(page.cursor), kind or "", session or "", "gap", 0, None, to_datetime(await engine.now()))
+        for row in page.events:
+            position = _advanced(position, row)
+            yield event_of(row, position)
+        moved = page.cursor != position or bool(page.events)
+        position = page.cursor
+        if not moved:
+            patience = 1.0 if timeout is None else span(timeout) / 1_000_000
+            if await engine.changed(position, patience) == "timeout" and timeout is not None:
+                return
+
+
+def _advanced(position: tuple[int, ...], row: EventRow) -> tuple[int, ...]:
+    return (*position[: row.shard], row.number, *position[row.shard + 1 :])
