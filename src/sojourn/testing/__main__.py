@@ -1,0 +1,38 @@
+"""``python -m sojourn.testing``: what this machine lacks of what the tests use.
+
+A test that cannot run here is skipped; this is printed last, so that nobody takes it for one that passed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from sojourn.testing.faults import ShimUnavailableError, find_compiler
+from sojourn.testing.servers import ServerMissingError, find_postgres, find_redis
+
+_LOOKUPS: dict[str, Callable[[], object]] = {
+    "PostgreSQL": find_postgres,
+    "Redis": find_redis,
+    "disk faults": find_compiler,
+}
+
+
+def main() -> int:
+    """Prints one line for each thing the tests use, and a loud last one when something is missing."""
+    missing: list[str] = []
+    lines = ["", "What the tests ran against (memory and SQLite need nothing):"]
+    for name, look_up in _LOOKUPS.items():
+        try:
+            lines.append(f"  {name:<12} {look_up()}")
+        except (ServerMissingError, ShimUnavailableError) as error:
+            missing.append(name)
+            lines.append(f"  {name:<12} MISSING: {error}")
+    if missing:
+        lines.append(f"!!! NOT TESTED HERE: {', '.join(missing)}. What to do is said above.")
+    sys.stdout.write("\n".join([*lines, ""]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
