@@ -1,0 +1,1 @@
+"""The domains: each is pure rules over the core, reached through coroutines."""

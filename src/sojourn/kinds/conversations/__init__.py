@@ -1,0 +1,1 @@
+"""Conversations: one person's dialogue with an application over many channels."""

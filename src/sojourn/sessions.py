@@ -1,0 +1,169 @@
+"""Sessions of every kind, as a person who runs an application looks at them."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sojourn.core.batch import Delete, Guard, Write
+from sojourn.core.codec import Json
+from sojourn.core.ids import is_id
+from sojourn.core.query import READABLE_STATES, Page, SessionQuery, make_cursor, page_limit, read_cursor
+from sojourn.core.session import Session, State
+from sojourn.core.times import DAY, HOUR, MINUTE, SECOND, maybe_datetime, to_datetime
+from sojourn.errors import InvalidValueError
+from sojourn.shell.feed import Event, event_of
+from sojourn.shell.unit import Unit, not_found, refused
+
+KINDS: Final = ("conversation", "context", "game", "login", "workspace")
+_UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_TERM = re.compile(r"(kind|owner|state|tag):(\S+)|idle>(\d+)([smhd])$")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session of any kind, as it is stored."""
+
+    id: str
+    kind: str
+    owner: str | None
+    state: State
+    version: int
+    phase: int
+    created_at: datetime
+    last_activity_at: datetime
+    deadline: datetime | None
+    ended_at: datetime | None
+    entries: int
+    counters: dict[str, int]
+    data: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    kinds: tuple[str, ...] = KINDS
+    states: tuple[State, ...] = ("active",)
+    owner: str | None = None
+    tag: str | None = None
+    idle: int | None = None
+
+
+class AsyncSessions:
+    """Sessions of all kinds: ``store.sessions``."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    async def list(self, filter: str = "", *, limit: int = 50, after: str | None = None) -> Page[SessionInfo]:
+        """A page of sessions, newest activity first (longest idle first with ``idle>``).
+
+        The filter has terms with blanks between them, all of which must hold: ``kind:conversation owner:alice
+        state:active|ended|archived|all tag:… idle>90s|5m|1h|2d``. Without ``state:`` only active ones are listed.
+        """
+        wanted, limit = _parse(filter), page_limit(limit)
+        position = None
+        if after is not None:
+            bucket, last = read_cursor(after, int, str)
+            position = (int(bucket), str(last))
+        before = None if wanted.idle is None else await self._unit.engine.now() - wanted.idle + 1
+        query = SessionQuery(
+            self._unit.tenant,
+            wanted.kinds,
+            wanted.states,
+            wanted.owner,
+            wanted.tag,
+            "idle" if wanted.idle is not None else "activity",
+            before,
+            limit + 1,
+            position,
+        )
+        rows = await self._unit.engine.list(query)
+        more, rows = len(rows) > limit, rows[:limit]
+        cursor = make_cursor(rows[-1].bucket, rows[-1].id) if more else None
+        return Page([_info(row) for row in rows], cursor)
+
+    async def get(self, id: str) -> SessionInfo | None:
+        """One session, whatever its kind and state; None when there is none."""
+        session = await self._find(id)
+        return None if session is None else _info(session)
+
+    async def events(self, id: str, *, limit: int = 100) -> builtins.list[Event]:
+        """The newest events of one session that are still kept, oldest first."""
+        rows = await self._unit.engine.history(self._unit.tenant, id, page_limit(limit))
+        tip = await self._unit.engine.tip()
+        return [event_of(row, (*tip[: row.shard], row.number, *tip[row.shard + 1 :])) for row in rows]
+
+    async def end(self, id: str, *, reason: str = "") -> SessionInfo:
+        """Close a session; idempotent, the first end time is kept."""
+        session = await self._load(id)
+        write = Write(session.id, state="ended", change="ended", reason=reason, next_phase=True)
+        answer = await self._unit.attempt(session.home, write)
+        if answer.refusal is not None and answer.refusal.reason not in ("ended", "archived"):
+            raise refused(answer.refusal)
+        return _info(await self._load(id))
+
+    async def delete(self, id: str) -> bool:
+        """Remove a session for every reader at once; False when there is none."""
+        session = await self._find(id)
+        if session is None:
+            return False
+        answer = await self._unit.attempt(session.home, Delete(session.id, Guard(open=False)))
+        return answer.refusal is None
+
+    async def _find(self, id: str) -> Session | None:
+        if not is_id(id):
+            return None
+        session = (await self._unit.engine.load(self._unit.tenant, id)).session
+        return None if session is None or session.state == "pending" else session
+
+    async def _load(self, id: str) -> Session:
+        session = await self._find(id)
+        if session is None:
+            raise not_found(id, "session")
+        return session
+
+
+def _info(session: Session) -> SessionInfo:
+    return SessionInfo(
+        session.id,
+        session.kind,
+        session.owner,
+        session.state,
+        session.version,
+        session.phase,
+        to_datetime(session.created_at),
+        to_datetime(session.active_at),
+        maybe_datetime(session.deadline),
+        maybe_datetime(session.ended_at),
+        session.last_sequence,
+        session.counters,
+        session.data,
+    )
+
+
+def _parse(text: str) -> _Filter:
+    found: dict[str, object] = {}
+    for term in text.split():
+        match = _TERM.fullmatch(term)
+        if match is None:
+            raise InvalidValueError(
+                f"cannot read {term!r} in the filter.",
+                hint="Terms: kind:NAME owner:ID state:active|ended|archived|all tag:NAME idle>1h",
+            )
+        name, value, amount, unit = match.groups()
+        if amount is not None:
+            found["idle"] = int(amount) * _UNITS[unit]
+        elif name == "kind":
+            if value not in KINDS:
+                raise InvalidValueError(f"there is no kind {value!r}.", hint=f"Kinds: {', '.join(KINDS)}.")
+            found["kinds"] = (value,)
+        elif name == "state":
+            if value not in (*READABLE_STATES, "all"):
+                raise InvalidValueError(f"there is no state {value!r}.", hint="States: active, ended, archived, all.")
+            found["states"] = READABLE_STATES if value == "all" else (value,)
+        else:
+            found[name] = value
+    return _Filter(**found)  # type: ignore[arg-type]  # names and types are those of the grammar above

@@ -1,0 +1,300 @@
+"""An open store: an engine with the kinds on it, by URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from sojourn.core.codec import check_key
+from sojourn.core.times import span
+from sojourn.engines.contract import Capabilities, Engine
+from sojourn.engines.locate import Durability, EngineOptions, Opening, open_engine
+from sojourn.errors import InvalidValueError, UnsupportedError
+from sojourn.kinds.conversations.api import AsyncConversations
+from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.conversations.sweep import ConversationSweep
+from sojourn.sessions import KINDS, AsyncSessions
+from sojourn.shell.feed import Event, follow
+from sojourn.shell.lease import Holding, Lease, renew
+from sojourn.shell.sweeper import AsyncRunner, KindSweep, Swept, sweep
+from sojourn.shell.system import Ids, UserClock, UserIds, clock_of
+from sojourn.shell.unit import Unit
+from sojourn.transfer import Loaded, export_lines, load_lines
+
+_ERASE_ROWS: Final = 2_000
+_SHARED_HOME: Final = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """The receipt of an erasure. ``outside`` names what Sojourn cannot reach and somebody else must see to."""
+
+    principal: str
+    sessions: int
+    entries: int
+    aliases: int
+    leases: int
+    outside: tuple[str, ...] = field(default=("backups", "logs of the server and of the application", "exports"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a store was opened with."""
+
+    tenant: str
+    ids: Ids
+    conversations: ConversationPolicy
+
+
+class AsyncStore:
+    """An open store, for asynchronous code: `sojourn.aopen`. An asynchronous context manager; `close` is idempotent."""
+
+    conversations: AsyncConversations
+    sessions: AsyncSessions
+
+    def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._owns = owns_engine
+        self._closing: list[bool] = []
+        self._unit = Unit(engine, settings.tenant, settings.ids)
+        self.conversations = AsyncConversations(self._unit, settings.conversations)
+        self.sessions = AsyncSessions(self._unit)
+
+    async def __aenter__(self) -> AsyncStore:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store's engine can do."""
+        return self._engine.capabilities
+
+    @property
+    def tenant(self) -> str:
+        """Whose sessions these are; nothing of one tenant is seen from another."""
+        return self._settings.tenant
+
+    def for_tenant(self, name: str) -> AsyncStore:
+        """The same store for another tenant; shares the connections, and closing it closes nothing."""
+        settings = Settings(check_key(name, "tenant", 128), self._settings.ids, self._settings.conversations)
+        return AsyncStore(self._engine, settings, owns_engine=False)
+
+    def watch(
+        self,
+        kind: str | None = None,
+        id: str | None = None,
+        after: str | None = None,
+        *,
+        timeout: timedelta | None = None,
+    ) -> AsyncIterator[Event]:
+        """Committed changes as they happen, of one kind or one session, in commit order, none missed.
+
+        From now on, or behind the cursor ``after`` (an event's ``cursor``). Ends after ``timeout`` without an event; never
+        without one, but when the store is closed. An event ``gap`` says that older ones are gone.
+        """
+        if kind is not None and kind not in KINDS:
+            raise InvalidValueError(f"there is no kind {kind!r}.", hint=f"Kinds: {', '.join(KINDS)}.")
+        return follow(self._engine, self.tenant, kind=kind, session=id, after=after, timeout=timeout, closing=self._closing)
+
+    async def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
+        """One bounded background pass: folds that are due, decay, the search index, purging. Counts by name."""
+        _check_limit(limit)
+        return await sweep(self._engine, self.tenant, self._kinds(), limit, dry_run=dry_run)
+
+    def runner(self, *, limit: int = 500, every: timedelta = timedelta(seconds=5)) -> AsyncRunner:
+        """Sweeps beside the program (in a task, or a thread of blocking code) while it is entered as a context manager."""
+        _check_limit(limit)
+        return AsyncRunner(self._engine, self.tenant, self._kinds(), limit, max(0.05, span(every) / 1_000_000))
+
+    def lease(self, name: str, ttl: timedelta, *, owner: str | None = None) -> Holding:
+        """A named lock across processes, as a context manager that gives its `Lease`; `LeaseHeldError` while it is held.
+
+        ``owner`` is whom others are told (by default this host and process).
+        """
+        name = check_key(name, "lease name", 256)
+        holder = _this_process() if owner is None else owner
+        return Holding(self._unit, f"{_SHARED_HOME}/{name}", f"store/{name}", holder, ttl, free=True)
+
+    async def renew(self, lease: Lease) -> Lease:
+        """The lease with its time begun anew; `LeaseLostError` when it has run out or somebody else has it."""
+        return await renew(self._unit, lease)
+
+    async def erase(self, principal: str | int) -> Erased:
+        """Remove one person from every kind, log, index and event: what they own is gone, what they wrote elsewhere empty."""
+        owner = check_key(principal, "principal")
+        sessions = entries = aliases = leases = 0
+        while True:
+            rows = await self._engine.erase(self.tenant, owner, _ERASE_ROWS)
+            sessions, entries = sessions + rows.sessions, entries + rows.entries
+            aliases, leases = aliases + rows.aliases, leases + rows.leases
+            if rows.complete:
+                break
+        while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
+            continue
+        return Erased(owner, sessions, entries, aliases, leases)
+
+    def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:
+        """The tenant's sessions, entries and aliases as lines of JSON; `load` takes them back."""
+        wanted = tuple(kinds)
+        unknown = [kind for kind in wanted if kind not in KINDS]
+        if unknown:
+            raise InvalidValueError(f"there is no kind {unknown[0]!r}.", hint=f"Kinds: {', '.join(KINDS)}.")
+        return export_lines(self._unit, wanted, None if owner is None else check_key(owner, "owner"))
+
+    async def load(self, lines: Iterable[str]) -> Loaded:
+        """Store what `export` wrote, under the same ids; what is there already is left as it is. May be repeated."""
+        return await load_lines(self._unit, lines)
+
+    async def backup(self, path: str | os.PathLike[str]) -> int:
+        """Copy the whole store to a file, as of one moment, while it is in use; its size in bytes.
+
+        `UnsupportedError` where the engine leaves backups to its own tools (``store.capabilities.backup``).
+        """
+        copy = getattr(self._engine, "backup", None)
+        if copy is None:
+            raise UnsupportedError("this engine makes no backups.", hint="Use the server's own tools, or export().")
+        size: int = await copy(os.fspath(path))
+        return size
+
+    async def facts(self) -> dict[str, Any]:
+        """What the engine says about itself: version, settings, sizes."""
+        return await self._engine.facts()
+
+    async def check(self) -> list[str]:
+        """What the engine's own integrity check finds wrong; empty when all is well."""
+        look = getattr(self._engine, "check", None)
+        found: list[str] = [] if look is None else await look()
+        return found
+
+    async def close(self) -> None:
+        """Flush and let go of the engine; idempotent."""
+        await self._close()
+
+    async def _close(self) -> None:
+        self._closing.append(True)
+        if self._owns:
+            await self._engine.close()
+
+    def _kinds(self) -> tuple[KindSweep, ...]:
+        policy = self._settings.conversations
+        return (ConversationSweep(self._unit, policy, self.conversations),)
+
+
+def make_async_store(
+    url: str | None,
+    *,
+    blocking: bool,
+    tenant: str = "default",
+    migrate: bool = True,
+    durability: Durability = "full",
+    engine: EngineOptions | None = None,
+    clock: UserClock | None = None,
+    ids: UserIds | None = None,
+    conversations: ConversationPolicy | None = None,
+) -> AsyncStore:
+    """The body of `sojourn.open` and `sojourn.aopen`."""
+    if durability not in ("full", "normal"):
+        raise InvalidValueError(f"durability must be 'full' or 'normal', got {durability!r}.")
+    chosen = default_url() if url is None else url
+    if not isinstance(chosen, str):
+        raise InvalidValueError(f"url must be text, not {type(chosen).__name__}.", hint="For example 'sqlite:///app.db'.")
+    options = EngineOptions() if engine is None else engine
+    opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
+    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), conversations or ConversationPolicy())
+    return AsyncStore(open_engine(opening), settings)
+
+
+class OpeningStore:
+    """A store on its way: await it, or enter it as an asynchronous context manager."""
+
+    def __init__(self, make: Callable[[], AsyncStore]) -> None:
+        self._make = make
+        self._store: AsyncStore | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncStore]:
+        return self._opened().__await__()
+
+    async def _opened(self) -> AsyncStore:
+        return self._make()
+
+    async def __aenter__(self) -> AsyncStore:
+        self._store = self._make()
+        return self._store
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store is not None:
+            await self._store.close()
+
+
+def aopen(
+    url: str | None = None,
+    *,
+    tenant: str = "default",
+    migrate: bool = True,
+    durability: Durability = "full",
+    engine: EngineOptions | None = None,
+    clock: UserClock | None = None,
+    ids: UserIds | None = None,
+    conversations: ConversationPolicy | None = None,
+) -> OpeningStore:
+    """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
+
+    Parameters and errors are those of `sojourn.open`.
+    """
+    return OpeningStore(
+        lambda: make_async_store(
+            url,
+            blocking=False,
+            tenant=tenant,
+            migrate=migrate,
+            durability=durability,
+            engine=engine,
+            clock=clock,
+            ids=ids,
+            conversations=conversations,
+        )
+    )
+
+
+def default_url() -> str:
+    """The store of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory."""
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / ".sojourn").is_dir():
+            return f"sqlite:///{directory / '.sojourn' / 'sojourn.db'}"
+    return f"sqlite:///{user_data_directory() / 'sojourn.db'}"
+
+
+def user_data_directory() -> Path:
+    """Where this system keeps a user's application data."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return home / "AppData" / "Local" / "sojourn"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "sojourn"
+    return home / ".local" / "share" / "sojourn"
+
+
+def _this_process() -> str:
+    """Host and process, as others are told who holds a lease."""
+    import socket
+
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _check_limit(limit: object) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
+        raise InvalidValueError(f"limit must be a whole number from 1 to 100000, got {limit!r}.")

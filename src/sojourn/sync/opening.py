@@ -1,0 +1,48 @@
+"""Opening a store for blocking code."""
+
+from __future__ import annotations
+
+from sojourn.engines.locate import Durability, EngineOptions
+from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.shell.system import UserClock, UserIds
+from sojourn.store import make_async_store
+from sojourn.sync.store import Store
+
+
+def open(  # the name is the package's: sojourn.open
+    url: str | None = None,
+    *,
+    tenant: str = "default",
+    migrate: bool = True,
+    durability: Durability = "full",
+    engine: EngineOptions | None = None,
+    clock: UserClock | None = None,
+    ids: UserIds | None = None,
+    conversations: ConversationPolicy | None = None,
+) -> Store:
+    """Open a store for blocking code; a context manager, usable from any thread and after a fork.
+
+    ``url``: ``memory:``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` (``?mode=ro`` reads only). Without one: the
+    store of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory.
+
+    ``tenant``: whose sessions; nothing reaches across. ``migrate``: make the schema or bring it forward; False refuses an
+    older one (`SchemaError`). ``durability``: ``full``, what was acknowledged survives a power cut; ``normal``, it survives
+    the death of the process, a power cut may lose the last commits but corrupts nothing. ``clock`` gives an aware UTC
+    datetime and ``ids`` an id, for tests.
+
+    Raises `UnavailableError` (cannot be reached or created), `CorruptError` (not a store), `SchemaError`,
+    `InvalidValueError` (a URL that cannot be read).
+    """
+    return Store(
+        make_async_store(
+            url,
+            blocking=True,
+            tenant=tenant,
+            migrate=migrate,
+            durability=durability,
+            engine=engine,
+            clock=clock,
+            ids=ids,
+            conversations=conversations,
+        )
+    )

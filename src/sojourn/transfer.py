@@ -1,0 +1,269 @@
+"""A store as JSON Lines, and back: what `Store.export` writes, `Store.load` reads.
+
+A line for the format, then for each session one for itself and one for each of its entries; its aliases last. Loading keeps
+ids, sequences and times, and leaves alone what is already there, so that it may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sojourn.core.batch import Create, Deadline, Guard, NewEntry, Point, Redact, Write
+from sojourn.core.codec import Json, decode, encode
+from sojourn.core.query import READABLE_STATES, EntryQuery, SessionQuery
+from sojourn.core.session import Alias, AliasKey, Entry, Session
+from sojourn.core.times import SECOND
+from sojourn.errors import CorruptError, InvalidValueError
+from sojourn.sessions import KINDS
+from sojourn.shell.unit import Unit
+
+FORMAT: Final = "sojourn"
+VERSION: Final = 1
+_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did: sessions and entries stored, and sessions that were there already."""
+
+    sessions: int
+    entries: int
+    aliases: int
+    present: int
+
+
+async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | None = None) -> AsyncIterator[str]:
+    """Every readable session of these kinds as lines of JSON, oldest first, so that a fork follows what it shares."""
+    yield encode({"format": FORMAT, "version": VERSION, "tenant": unit.tenant}) + "\n"
+    owners: set[str] = set()
+    for kind in kinds:
+        after: tuple[int, str] | None = None
+        while True:
+            query = SessionQuery(unit.tenant, (kind,), READABLE_STATES, owner, None, "oldest", limit=_PAGE, after=after)
+            rows = await unit.engine.list(query)
+            for session in rows:
+                owners.add(session.owner or "")
+                async for line in _session_lines(unit, session):
+                    yield line
+            if len(rows) < _PAGE:
+                break
+            after = (0, rows[-1].id)
+    for name in sorted(owners - {""}):
+        for alias in await unit.engine.aliases(unit.tenant, target=name):
+            yield encode(_alias_line(alias)) + "\n"
+
+
+async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
+    row: dict[str, Json] = {"type": "session", "tags": await unit.engine.tags(unit.tenant, session.id)}
+    for name in _SESSION_FIELDS:
+        row[name] = getattr(session, name)
+    base = session.base
+    if base is not None and (await unit.engine.load(unit.tenant, base[0])).session is None:
+        base = None  # what it branched from was deleted: the fork is written whole
+    row["base"] = None if base is None else list(base)
+    yield encode(row) + "\n"
+    first = 1 if base is None else base[1] + 1
+    while first <= session.last_sequence:
+        last = min(first + _PAGE - 1, session.last_sequence)
+        snapshot = await unit.engine.load(unit.tenant, session.id, EntryQuery(((first, last),)))
+        for entry in snapshot.entries:
+            yield encode(_entry_line(session.id, entry)) + "\n"
+        first = last + 1
+    for alias in await unit.engine.aliases(unit.tenant, target=session.id):
+        yield encode(_alias_line(alias)) + "\n"
+
+
+_SESSION_FIELDS: Final = (
+    "id",
+    "kind",
+    "home",
+    "owner",
+    "state",
+    "created_at",
+    "active_at",
+    "bucket",
+    "deadline",
+    "ended_at",
+    "counters",
+    "data",
+)
+_ENTRY_FIELDS: Final = ("sequence", "label", "topic", "author", "text", "data", "key", "created_at", "redacted")
+
+
+def _entry_line(session: str, entry: Entry) -> dict[str, Json]:
+    row: dict[str, Json] = {"type": "entry", "session": session, "entry": entry.type}
+    for name in _ENTRY_FIELDS:
+        value = getattr(entry, name)
+        if value not in (None, "", False):
+            row[name] = value
+    if entry.covers is not None:
+        row["covers"] = list(entry.covers)
+    return row
+
+
+def _alias_line(alias: Alias) -> dict[str, Json]:
+    return {
+        "type": "alias",
+        "home": alias.key.home,
+        "namespace": alias.key.namespace,
+        "key": alias.key.key,
+        "target": alias.target,
+    }
+
+
+async def load_lines(unit: Unit, lines: Iterable[str]) -> Loaded:
+    """Store what `export_lines` wrote; sessions that are there already are left as they are."""
+    return await _Loading(unit).run(lines)
+
+
+class _Loading:
+    """One load: the session at hand, its entries in batches, aliases as they come."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._counts: Counter[str] = Counter()
+        self._session: dict[str, Json] | None = None
+        self._entries: list[dict[str, Json]] = []
+        self._created = False
+
+    async def run(self, lines: Iterable[str]) -> Loaded:
+        for number, text in enumerate(lines, 1):
+            if not text.strip():
+                continue
+            row = self._read(text, number)
+            try:
+                await self._take(row, number)
+            except (KeyError, TypeError, ValueError) as error:
+                if isinstance(error, InvalidValueError):
+                    raise
+                raise CorruptError(f"line {number} is not as an export writes it: {error!r}.") from error
+        await self._finish()
+        counts = self._counts
+        return Loaded(counts["sessions"], counts["entries"], counts["aliases"], counts["present"])
+
+    def _read(self, text: str, number: int) -> dict[str, Json]:
+        row = decode(text, f"line {number}")
+        if not isinstance(row, dict):
+            raise CorruptError(f"line {number} is not a JSON object.", hint="Load what 'export' wrote.")
+        if number == 1 and (row.get("format") != FORMAT or row.get("version") != VERSION):
+            raise CorruptError("this is not a Sojourn export of a version this release reads.")
+        return row
+
+    async def _take(self, row: dict[str, Json], number: int) -> None:
+        match row.get("type"):
+            case "session":
+                await self._finish()
+                self._session, self._created = row, False
+            case "entry":
+                if self._session is None or row["session"] != self._session["id"]:
+                    raise CorruptError(f"line {number} has an entry of another session than the one before it.")
+                self._entries.append(row)
+                if len(self._entries) >= _PAGE:
+                    await self._store(last=False)
+            case "alias":
+                await self._finish()
+                await self._alias(row)
+            case None if number == 1:
+                return
+            case other:
+                raise CorruptError(f"line {number} has the unknown type {other!r}.")
+
+    async def _alias(self, row: Mapping[str, Any]) -> None:
+        key = AliasKey(row["home"], row["namespace"], row["key"])
+        found = (await self._unit.engine.follow(self._unit.tenant, key)).alias
+        if found is not None and found.target is not None:
+            return
+        answer = await self._unit.attempt(key.home, Point(key, row["target"], 0 if found is None else found.epoch))
+        self._counts["aliases"] += answer.refusal is None
+
+    async def _finish(self) -> None:
+        if self._session is not None:
+            await self._store(last=True)
+        self._session, self._entries = None, []
+
+    async def _store(self, *, last: bool) -> None:
+        """Store what has come of the session; it is activated with the last part, so that half of it is never seen."""
+        row, entries = self._session, self._entries
+        assert row is not None  # noqa: S101  # callers looked
+        self._entries = []
+        if row.get("present"):
+            return
+        row.setdefault("redacted", []).extend(entry["sequence"] for entry in entries if entry.get("redacted"))
+        if not self._created:
+            found = await self._create(row)
+            if found is None:
+                row["present"] = True
+                self._counts["present"] += 1
+                return
+            self._created, row["stored"] = True, found
+        await self._append(row, entries)
+        if last:
+            await self._activate(row)
+
+    async def _create(self, row: dict[str, Json]) -> int | None:
+        """Make the session, pending; the last sequence that is stored of it (a load that was stopped is taken up), or None."""
+        base = row["base"]
+        made = Create(
+            row["id"],
+            row["kind"],
+            row["owner"],
+            "pending",
+            row["data"],
+            row["counters"],
+            tuple(row["tags"]),
+            base=None if base is None else (base[0], base[1]),
+            bucket=SECOND,
+            created_at=row["created_at"],
+            active_at=row["active_at"],
+            ended_at=row["ended_at"],
+        )
+        answer = await self._unit.attempt(row["home"], made)
+        if answer.refusal is None:
+            return 0 if base is None else int(base[1])
+        if answer.refusal.reason == "missing" and base is not None:
+            raise CorruptError(f"session {row['id']} branches from {base[0]}, which is not there.", hint="Load that first.")
+        found = answer.refusal.session
+        return found.last_sequence if found is not None and found.state == "pending" else None
+
+    async def _append(self, row: dict[str, Json], entries: list[dict[str, Json]]) -> None:
+        new = [entry for entry in entries if entry["sequence"] > row["stored"]]
+        if not new:
+            return
+        expected = list(range(row["stored"] + 1, row["stored"] + 1 + len(new)))
+        if [entry["sequence"] for entry in new] != expected:
+            raise CorruptError(f"session {row['id']} has a gap after entry {row['stored']}.")
+        write = Write(row["id"], entries=tuple(map(_new_entry, new)), search="deferred")
+        await self._unit.commit(row["home"], write)
+        row["stored"] += len(new)
+        self._counts["entries"] += len(new)
+
+    async def _activate(self, row: dict[str, Json]) -> None:
+        activate = Write(
+            row["id"],
+            Guard(open=False),
+            state=row["state"],
+            deadline=Deadline(at=row["deadline"]),
+            put=tuple(row["counters"].items()),
+            search="deferred",
+        )
+        redact = (Redact(row["id"], tuple(row["redacted"])),) if row["redacted"] else ()
+        await self._unit.commit(row["home"], activate, *redact)
+        self._counts["sessions"] += 1
+
+
+def _new_entry(row: Mapping[str, Any]) -> NewEntry:
+    covers = row.get("covers")
+    return NewEntry(
+        row["entry"],
+        row.get("label", ""),
+        row.get("topic", ""),
+        row.get("author"),
+        row.get("text"),
+        row.get("data"),
+        None if covers is None else (covers[0], covers[1]),
+        created_at=row["created_at"],
+        key=row.get("key"),
+    )
