@@ -40,11 +40,13 @@ quick: $(DEV) ## run the tests that take no time (under a minute)
 check: $(DEV) ## style, types, floors, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src tests $(wildcard tools/*.py) $(wildcard bench)
+	$(BIN)/mypy src tests $(wildcard tools/*.py) $(wildcard bench) $(wildcard docs/examples)
 	PATH="$(abspath $(BIN)):$$PATH" pyright
+	@if [ -d docs/examples ]; then set -x; PATH="$(abspath $(BIN)):$$PATH" pyright docs/examples; fi
 	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes sojourn --ignoreexternal
 	$(BIN)/lint-imports --no-cache
 	@if [ -f tools/facade.py ]; then set -x; $(BIN)/python tools/facade.py --check; fi
+	@if [ -f tools/reference.py ]; then set -x; $(BIN)/python tools/reference.py --check; fi
 
 bench: $(DEV) ## measure, beside the libraries we compare with
 	@$(BIN)/python -m bench $(ARGS)

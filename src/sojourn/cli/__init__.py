@@ -1,0 +1,33 @@
+"""The command line: ``sojourn``. One file per noun; everything is imported when its command is used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing is raised for what a user may do wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words in (["--version"], ["-V"]):
+            return _version()
+        from sojourn.cli.program import run
+
+        return run(words, own_process=arguments is None)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _version() -> int:
+    """Apart, because it sits in prompts and scripts: it needs not even a parser."""
+    from sojourn import __version__
+
+    try:
+        sys.stdout.write(f"sojourn {__version__}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        from sojourn.cli.program import output_failed
+
+        return output_failed(error)
+    return 0

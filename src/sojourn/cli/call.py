@@ -1,0 +1,198 @@
+"""One command at work: its arguments, its output, and the store it looks at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sojourn.cli.exits import AmbiguousError, MissingStoreError, UsageError
+from sojourn.cli.options import Options
+from sojourn.cli.output import Output
+from sojourn.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from sojourn.kinds.conversations.model import ConversationPolicy
+    from sojourn.sessions import SessionInfo
+    from sojourn.sync.store import Store
+
+_LEAST = 4
+_ALPHABET = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_LIKE_DIGITS = str.maketrans("ILO", "110")
+_SHOWN_CANDIDATES = 10
+
+
+class Call:
+    """What a command is given. The store is opened when it is asked for, and closed at the end."""
+
+    def __init__(self, arguments: argparse.Namespace, options: Options, output: Output) -> None:
+        self.arguments = arguments
+        self.options = options
+        self.output = output
+        self._open: list[Store] = []
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for store in self._open:
+            store.close()
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether to say only what would be done."""
+        return self.options.dry_run
+
+    @property
+    def now(self) -> datetime:
+        """The time that ages are shown against."""
+        return datetime.now(UTC)
+
+    def more(self, cursor: str | None) -> None:
+        """Say how to go on behind a page."""
+        if cursor is not None and self.output.human:
+            self.output.note(f"There are more: repeat the command with --after {cursor}")
+
+    # -- the store -------------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The store's URL: from ``--store``, the environment, the project, or the user's own."""
+        given = self.options.store or os.environ.get("SOJOURN_URL")
+        if given:
+            return _as_url(given)
+        from sojourn.store import default_url
+
+        return default_url()
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the store; None where it is not a file."""
+        url = self.url
+        if not url.lower().startswith("sqlite:"):
+            return None
+        from sojourn.engines.locate import sqlite_path
+
+        return Path(sqlite_path(url)[0])
+
+    @property
+    def place(self) -> str:
+        """Where the store is, as people are told."""
+        from sojourn.engines.locate import _shown
+
+        path = self.path
+        return _shown(self.url) if path is None else str(path)
+
+    @property
+    def first_step(self) -> str:
+        """The command that begins a conversation here, as it is typed."""
+        where = f" --store {shlex.quote(self.options.store)}" if self.options.store else ""
+        tenant = "" if self.options.tenant == "default" else f" --tenant {shlex.quote(self.options.tenant)}"
+        return f'sojourn conversation append --user alice user "Hello"{where}{tenant}'
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store to look at; an empty file is none."""
+        path = self.path
+        return path is None or (path.exists() and path.stat().st_size > 0)
+
+    def store(self, *, write: bool = False, create: bool = False, policy: ConversationPolicy | None = None) -> Store:
+        """The store. Reading neither makes nor changes one; only ``create`` makes one that is missing."""
+        if not create and not self.exists:
+            raise MissingStoreError(
+                f"there is no store at {self.place}.", hint=f"--store names another one. To begin one: {self.first_step}"
+            )
+        from sojourn.sync.opening import open as open_store
+
+        chosen = policy or (None if write or create else _looking())
+        store = open_store(self.url, tenant=self.options.tenant, migrate=write or create, conversations=chosen)
+        self._open.append(store)
+        return store
+
+    def store_if_any(self) -> Store | None:
+        """The store, to be read; None (and a word about it) when there is none yet, since then there is nothing in it."""
+        if self.exists:
+            return self.store()
+        self.output.note(f"There is no store at {self.place} yet. To begin one: {self.first_step}")
+        return None
+
+    def scratch(self) -> Store:
+        """An empty store in memory, for what is only tried."""
+        from sojourn.sync.opening import open as open_store
+
+        store = open_store("memory:", tenant=self.options.tenant)
+        self._open.append(store)
+        return store
+
+    # -- ids -------------------------------------------------------------------------------------------------------
+
+    def find(self, store: Store, given: str, kind: str = "") -> str:
+        """The whole id of what a person named by its end; whole ids are taken as they are."""
+        from sojourn.core.ids import LENGTH
+
+        what = kind or "session"
+        text = given.strip().upper().translate(_LIKE_DIGITS)
+        if not _LEAST <= len(text) <= LENGTH or not _ALPHABET.issuperset(text):
+            raise UsageError(
+                f"{given!r} is not an id.",
+                hint=f"An id has {LENGTH} letters and digits; its last {_LEAST} or more will do. See: sojourn {what} list",
+            )
+        if len(text) == LENGTH:
+            return text
+        found = self._ending(store, text, f"kind:{kind} state:all" if kind else "state:all")
+        if not found:
+            raise NotFoundError(f"there is no {what} whose id ends in {text}.", hint=f"See: sojourn {what} list")
+        if len(found) > 1:
+            raise _ambiguous(text, found, what)
+        return found[0].id
+
+    def _ending(self, store: Store, text: str, filter: str) -> list[SessionInfo]:
+        found: list[SessionInfo] = []
+        cursor: str | None = None
+        while True:
+            page = store.sessions.list(filter, limit=1000, after=cursor)
+            found.extend(session for session in page if session.id.endswith(text))
+            cursor = page.next
+            if cursor is None:
+                return found
+
+
+def _looking() -> ConversationPolicy:
+    """A policy under which a read folds nothing, though a fold may be due: only the built-in summariser is used by reads."""
+    from sojourn.kinds.conversations.model import ConversationPolicy
+
+    return ConversationPolicy(summarise=_none)
+
+
+def _none(messages: object) -> str:
+    raise AssertionError(f"a command that only looks was about to fold {messages!r}")
+
+
+def _ambiguous(text: str, found: list[SessionInfo], what: str) -> AmbiguousError:
+    length = len(text) + 1
+    while len({session.id[-length:] for session in found}) < len(found):
+        length += 1
+    length = max(8, length)
+    shown = [f"{session.id[-length:]}  {session.kind} of {session.owner or 'nobody'}" for session in found]
+    if len(shown) > _SHOWN_CANDIDATES:
+        shown = [*shown[:_SHOWN_CANDIDATES], f"and {len(found) - _SHOWN_CANDIDATES} more"]
+    lines = "\n".join(shown)
+    return AmbiguousError(
+        f"{len(found)} {what}s have an id that ends in {text}.",
+        hint=f"Write more of it:\n{lines}",
+        candidates=[session.id for session in found],
+    )
+
+
+def _as_url(given: str) -> str:
+    """A store as it was named: a URL, or plainly a path."""
+    if ":" in given.partition("/")[0] or given.startswith(":"):
+        return given
+    if "/" in given or given.endswith((".db", ".sqlite", ".sqlite3")):
+        return "sqlite:///" + quote(given)
+    return given

@@ -1,0 +1,247 @@
+"""``sojourn doctor``: what is wrong with a store, and the fix of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from sojourn.cli.call import Call
+from sojourn.cli.exits import FAILED, OK
+from sojourn.cli.parser import Parser
+from sojourn.cli.store import policy_of, sweep_all
+from sojourn.cli.text import many, moment, size
+from sojourn.errors import CorruptError, EngineError, SchemaError
+
+if TYPE_CHECKING:
+    from sojourn.sync.store import Store
+
+Status: TypeAlias = Literal["ok", "warning", "problem"]
+
+_WAL_RESET_FIXED: Final = (3, 51, 3)
+_BACKLOG: Final = 1_000
+"""Commits that wait for the search index before it is worth a word: they are searched too, one by one."""
+
+_RUNNER: Final = "run a runner beside the application, or: sojourn doctor --fix"
+_RESTORE: Final = "put a backup in its place: sojourn restore BACKUP"
+_CLOCK_SLACK: Final = timedelta(minutes=2)
+_FULL_SYNC: Final = 2
+_STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    status: Status
+    text: str
+    fix: str = ""
+    fixed: bool = False
+
+
+def fill(_: str, parser: Parser) -> None:
+    """Add what the command takes."""
+    parser.description = (
+        "Look at the store from all sides and name each problem with its fix. It changes nothing without --fix, and exits\n"
+        "with 1 when there is a problem (a warning is none). On a large store, the integrity check takes a while."
+    )
+    parser.examples("sojourn doctor\nsojourn doctor --fix --store sqlite:///app.db")
+    parser.add_argument(
+        "--fix", action="store_true", help="do what can be done safely: file modes, schema, folds that are due, search index"
+    )
+    parser.set_defaults(run=doctor)
+
+
+def doctor(call: Call) -> int:
+    """``doctor``."""
+    path = call.path
+    if not call.exists:
+        call.store()  # raises, and says what to do
+    fix = call.arguments.fix and not call.dry_run
+    found = [*(_files(path, fix=fix) if path is not None else ())]
+    store, opened = _opened(call, fix=fix)
+    found.append(opened)
+    if store is not None:
+        found.extend(_Looks(call, store, fix=fix).all())
+    problems = sum(finding.status == "problem" and not finding.fixed for finding in found)
+    warnings = sum(finding.status == "warning" and not finding.fixed for finding in found)
+    document = {"store": call.place, "problems": problems, "warnings": warnings, "checks": [asdict(one) for one in found]}
+
+    def human() -> None:
+        for finding in found:
+            _show(call, finding)
+        call.output.line()
+        call.output.line(f"{call.place}: {_verdict(problems, warnings)}")
+
+    call.output.answer(document, [], human)
+    if any(finding.fix.endswith("--fix") and not finding.fixed for finding in found):
+        call.output.note("To fix what can be fixed: sojourn doctor --fix")
+    return FAILED if problems else OK
+
+
+def _verdict(problems: int, warnings: int) -> str:
+    if not problems and not warnings:
+        return "all is well."
+    return " and ".join(many(count, what) for count, what in ((problems, "problem"), (warnings, "warning")) if count) + "."
+
+
+def _show(call: Call, finding: Finding) -> None:
+    output = call.output
+    status = "fixed" if finding.fixed else finding.status
+    style = "green" if finding.fixed else _STYLES[finding.status]
+    output.write(f"{output.paint(f'{status:<8}', style)}{output.paint(f'{finding.name:<14}', 'bold')}")
+    output.line(finding.text)
+    if finding.fix and not finding.fixed:
+        output.line(f"{'':<22}fix: {finding.fix}")
+
+
+# -- the looks -------------------------------------------------------------------------------------------------------
+
+
+def _files(path: Path, *, fix: bool) -> Iterator[Finding]:
+    """The store's files, and the directory when it is the store's own, are nobody else's business."""
+    own = [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
+    places = [(place, 0o077, 0o600) for place in own]
+    if path.absolute().parent.name in (".sojourn", "sojourn"):
+        places.append((path.absolute().parent, 0o022, 0o700))
+    open_to = [(place, mode) for place, mask, mode in places if place.exists() and place.stat().st_mode & mask]
+    if not open_to:
+        yield Finding("file modes", "ok", "only you can read and write the store's files.")
+        return
+    names = ", ".join(f"{place.name} ({place.stat().st_mode & 0o777:o})" for place, _ in open_to)
+    finding = Finding("file modes", "problem", f"other users of this system may read or write {names}.", "sojourn doctor --fix")
+    if fix:
+        for place, mode in open_to:
+            os.chmod(place, mode)
+        finding = replace(finding, text=f"other users could read or write {names}; now only you can.", fixed=True)
+    yield finding
+
+
+def _opened(call: Call, *, fix: bool) -> tuple[Store | None, Finding]:
+    """Opening a store looks at its file system, its schema and whether it can be read at all."""
+    try:
+        store = call.store(policy=policy_of(None))
+    except SchemaError as error:
+        if not fix or "Upgrade" in error.hint:
+            return None, Finding("schema", "problem", error.message, error.hint)
+        store = call.store(write=True, policy=policy_of(None))
+        return store, Finding("schema", "problem", f"{error.message} Brought forward.", fixed=True)
+    except CorruptError as error:
+        fix_it = "check the path, or put a backup in its place: sojourn restore BACKUP"
+        return None, Finding("opening", "problem", error.message, fix_it)
+    except EngineError as error:
+        return None, Finding("opening", "problem", error.message, error.hint)
+    return store, Finding("schema", "ok", "the one that this release needs.")
+
+
+class _Looks:
+    """Everything that is looked at in a store that could be opened."""
+
+    def __init__(self, call: Call, store: Store, *, fix: bool) -> None:
+        self._call = call
+        self._store = store
+        self._fix = fix
+        self._facts: dict[str, Any] = {}
+
+    def all(self) -> Iterator[Finding]:
+        """One after the other; what cannot be looked at is a problem as well."""
+        for name, look in (
+            ("engine", self._engine),
+            ("integrity", self._integrity),
+            ("folds", self._folds),
+            ("search index", self._index),
+            ("clock", self._clock),
+        ):
+            try:
+                yield from look()
+            except EngineError as error:
+                yield Finding(name, "problem", f"it cannot be looked at: {error.message}", _RESTORE)
+
+    def _engine(self) -> Iterator[Finding]:
+        self._facts = self._store.facts()
+        if self._facts.get("engine") == "sqlite":
+            yield from self._sqlite()
+
+    def _sqlite(self) -> Iterator[Finding]:
+        facts = self._facts
+        version = str(facts["sqlite_version"])
+        if tuple(int(part) for part in version.split(".")[:3]) < _WAL_RESET_FIXED:
+            yield Finding(
+                "sqlite",
+                "warning",
+                f"version {version} has the WAL-reset bug: two programs that write and checkpoint in the same instant can, "
+                "very rarely, damage the file.",
+                "run Python with SQLite 3.51.3 or newer, and keep backups until then",
+            )
+        else:
+            yield Finding("sqlite", "ok", f"version {version}.")
+        yield _durability(facts)
+        yield Finding(
+            "size",
+            "ok",
+            f"{size(facts['bytes'])} and {size(facts['wal_bytes'])} of log; {many(facts['sessions'], 'session')}, "
+            f"{many(facts['entries'], 'entry', 'entries')}, {many(facts['events'], 'event')}.",
+        )
+
+    def _integrity(self) -> Iterator[Finding]:
+        damage = self._store.check()
+        if not damage:
+            yield Finding("integrity", "ok", "nothing is damaged.")
+            return
+        text = f"the store is damaged: {'; '.join(damage[:3])}{' ...' if len(damage) > 3 else ''}."
+        yield Finding("integrity", "problem", text, _RESTORE)
+
+    def _folds(self) -> Iterator[Finding]:
+        due = self._store.sweep(100_000, dry_run=True)["due"]
+        if not due:
+            yield Finding("folds", "ok", "none is due.")
+            return
+        text = f"{many(due, 'conversation')} {'is' if due == 1 else 'are'} due for folding."
+        yield self._swept(Finding("folds", "warning", text, _RUNNER))
+
+    def _index(self) -> Iterator[Finding]:
+        waiting = int(self._facts.get("unindexed", 0))
+        if waiting <= _BACKLOG:
+            text = f"{many(waiting, 'commit')} waiting, which is fine." if waiting else "up to date."
+            yield Finding("search index", "ok", text)
+            return
+        text = f"{many(waiting, 'commit')} wait to be indexed; until then searching them is slow."
+        yield self._swept(Finding("search index", "warning", text, _RUNNER))
+
+    def _swept(self, finding: Finding) -> Finding:
+        """Do what is due, but archive nothing, whatever its age: the application may have an age of its own."""
+        if not self._fix:
+            return finding
+        sweep_all(self._call, self._store)
+        return replace(finding, fixed=True)
+
+    def _clock(self) -> Iterator[Finding]:
+        newest = next(iter(self._store.sessions.list("state:all", limit=1)), None)
+        if newest is None or newest.last_activity_at <= self._call.now + _CLOCK_SLACK:
+            yield Finding("clock", "ok", f"it is {moment(self._call.now)}.")
+            return
+        yield Finding(
+            "clock",
+            "problem",
+            f"it is {moment(self._call.now)} here, but the store has seen {moment(newest.last_activity_at)}.",
+            "set this system's clock; times in the store never go back",
+        )
+
+
+def _durability(facts: dict[str, Any]) -> Finding:
+    if facts["journal_mode"] != "wal":
+        return Finding(
+            "durability",
+            "warning",
+            f"the journal mode is {facts['journal_mode']}, not wal: readers and writers wait for each other.",
+            "it is set when the store is next opened to be written, for example by: sojourn migrate",
+        )
+    if facts["synchronous"] < _FULL_SYNC:
+        return Finding(
+            "durability", "warning", "a power cut may lose the last commits.", "open the store with durability='full'"
+        )
+    return Finding("durability", "ok", "write-ahead log, every commit is on disk before it is acknowledged.")

@@ -1,0 +1,227 @@
+"""Commands for a store as a whole: ``sweep``, ``erase``, ``migrate``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sojourn.cli.call import Call
+from sojourn.cli.options import duration
+from sojourn.cli.parser import Parser
+from sojourn.cli.text import many, one_line
+from sojourn.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from sojourn.kinds.conversations.model import ConversationPolicy
+    from sojourn.sync.store import Store
+
+_MOST_PASSES: Final = 100_000
+
+_DONE: Final = {
+    "due": "due for folding or another deadline",
+    "folded": "folded",
+    "fold_failed": "could not be folded: the summariser failed",
+    "archived": "archived",
+    "deleted": "removed",
+    "indexed": "made searchable (commits)",
+    "purged": "rows that nobody can see any more removed",
+}
+
+
+def fill(name: str, parser: Parser) -> None:
+    """Add what the command takes."""
+    _FILLS[name](parser)
+
+
+def _fill_sweep(parser: Parser) -> None:
+    parser.description = (
+        "Do what is due: fold long conversations, archive idle ones, bring the search index up to date, purge what was\n"
+        "deleted. Without --apply it only says what it would do. An application with a runner needs no sweep."
+    )
+    parser.examples("sojourn sweep\nsojourn sweep --apply\nsojourn sweep --max-age never --apply")
+    parser.add_argument("--apply", action="store_true", help="do it")
+    parser.add_argument(
+        "--max-age", type=_age, default=timedelta(days=1), metavar="AGE",
+        help="archive conversations without a message for so long: 24h (default), 7d, ...; never archives none",
+    )  # fmt: skip
+    parser.set_defaults(run=sweep)
+
+
+def _fill_erase(parser: Parser) -> None:
+    parser.description = (
+        "Remove one person from everything: the sessions they own with all messages, their links to channels, the search\n"
+        "index and the events; what they wrote in sessions of others is emptied. Prints a receipt. It cannot be undone."
+    )
+    parser.examples("sojourn erase alice --dry-run\nsojourn erase alice --yes --json > receipt.json")
+    parser.add_argument("principal", metavar="PRINCIPAL", help="the user's id, as the application knows them")
+    parser.set_defaults(run=erase)
+
+
+def _fill_migrate(parser: Parser) -> None:
+    parser.description = (
+        "Make a store that does not exist yet, or bring an older one's schema forward, in place and while it is in use.\n"
+        "With --sql, print the statements for somebody else to run."
+    )
+    parser.examples("sojourn migrate --store sqlite:///app.db\nsojourn migrate --sql > schema.sql")
+    parser.add_argument("--sql", action="store_true", help="print the statements, and run nothing")
+    parser.set_defaults(run=migrate)
+
+
+_FILLS: Final[dict[str, Callable[[Parser], None]]] = {
+    "sweep": _fill_sweep,
+    "erase": _fill_erase,
+    "migrate": _fill_migrate,
+}
+
+
+def _age(text: str) -> timedelta | None:
+    return None if text == "never" else duration(text)
+
+
+def policy_of(age: timedelta | None) -> ConversationPolicy:
+    """The default policy with another age; None lets nothing age."""
+    from sojourn.kinds.conversations.model import ConversationPolicy
+
+    return ConversationPolicy(max_age=age) if age is not None else ConversationPolicy(max_age=None, reset="never")
+
+
+# -- sweep -----------------------------------------------------------------------------------------------------------
+
+
+def sweep(call: Call) -> None:
+    """``sweep``."""
+    given = call.arguments
+    apply = given.apply and not call.dry_run
+    policy = policy_of(given.max_age)
+    if not call.exists:
+        call.store_if_any()
+        counts: Counter[str] = Counter()
+    else:
+        store = call.store(write=apply, policy=policy)
+        counts = sweep_all(call, store) if apply else Counter(store.sweep(100_000, dry_run=True).counts)
+    call.output.answer(
+        {"applied": apply, "counts": dict(sorted(counts.items()))}, [], "\n".join(_sweep_lines(counts, apply=apply))
+    )
+    if counts and not apply:
+        call.output.note("Nothing was changed. To do it: sojourn sweep --apply")
+
+
+def sweep_all(call: Call, store: Store) -> Counter[str]:
+    """Pass after pass until nothing is due."""
+    counts: Counter[str] = Counter()
+    with call.output.progress("swept") as progress:
+        for _ in range(_MOST_PASSES):
+            swept = store.sweep()
+            counts.update(swept.counts)
+            progress(counts.total())
+            if not swept.total:
+                break
+    return counts
+
+
+def _sweep_lines(counts: Counter[str], *, apply: bool) -> list[str]:
+    if not counts:
+        return ["Nothing was due." if apply else "Nothing is due."]
+    before = "" if apply else "would be "
+    return [f"{count:>9,}  {'' if name == 'due' else before}{_DONE.get(name, name)}" for name, count in sorted(counts.items())]
+
+
+# -- erase -----------------------------------------------------------------------------------------------------------
+
+
+def erase(call: Call) -> None:
+    """``erase``."""
+    principal = call.arguments.principal
+    store = call.store(write=not call.dry_run)
+    owned = _conversations(store, principal)
+    what = f"{many(owned, 'conversation')} of {principal}, and what {principal} wrote elsewhere"
+    if call.dry_run:
+        call.output.would(f"erase {what}", principal=principal, conversations=owned)
+        return
+    call.output.confirm(f"Erase {what}? It cannot be undone.", yes=call.options.yes)
+    done = store.erase(principal)
+    document = {
+        "principal": done.principal,
+        "tenant": store.tenant,
+        "erased_at": call.now.isoformat(),
+        "sessions": done.sessions,
+        "entries": done.entries,
+        "links": done.aliases,
+        "leases": done.leases,
+        "outside": list(done.outside),
+    }
+    lines = [
+        f"Erased {done.principal} from {call.place} (tenant {store.tenant}) at {call.now:%Y-%m-%d %H:%M:%S} UTC:",
+        f"{done.sessions:>9,}  sessions removed",
+        f"{done.entries:>9,}  entries emptied or removed",
+        f"{done.aliases:>9,}  links and names removed",
+        f"{done.leases:>9,}  leases removed",
+        f"Sojourn cannot reach: {', '.join(done.outside)}. See to these yourself.",
+    ]
+    call.output.answer(document, [], "\n".join(lines))
+    if not (done.sessions or done.entries or done.aliases):
+        call.output.note(f"Nothing of {principal} was stored here. Is this the right id, store and tenant?")
+
+
+def _conversations(store: Store, principal: str) -> int:
+    count, cursor = 0, None
+    while True:
+        page = store.conversations.list(user_id=principal, active_only=False, limit=1000, after=cursor)
+        count, cursor = count + len(page), page.next
+        if cursor is None:
+            return count
+
+
+# -- migrate ---------------------------------------------------------------------------------------------------------
+
+
+def migrate(call: Call) -> None:
+    """``migrate``."""
+    from sojourn.engines.sqlite import schema
+
+    path = call.path
+    if path is None:
+        raise UnsupportedError(f"{call.place} has no schema to bring forward.", hint="Name a sqlite:/// store with --store.")
+    found = schema_of(call)
+    if call.arguments.sql:
+        if found >= schema.VERSION:
+            call.output.note(f"{path} has schema {found} already; there is nothing to run.")
+            return
+        head = f"-- {one_line(str(path))}: from schema {found} to {schema.VERSION}.\nbegin immediate;\n"
+        call.output.raw(f"{head}{schema.script(found).rstrip()}\ncommit;\n")
+        return
+    if call.dry_run:
+        call.output.would(f"bring {path} from schema {found} to {schema.VERSION}" if found < schema.VERSION else "do nothing")
+        return
+    call.store(create=True)
+    now = schema_of(call)
+    document = {"path": str(path), "from": found, "to": now}
+    if found == now:
+        text = f"{path} has schema {now} already; there was nothing to do."
+    elif found == 0:
+        text = f"{path} is ready, with schema {now}."
+    else:
+        text = f"Brought {path} from schema {found} to {now}."
+    call.output.answer(document, [], text)
+
+
+def schema_of(call: Call) -> int:
+    """The schema version of the store's file; 0 where there is no store yet."""
+    import sqlite3
+
+    from sojourn.engines.sqlite.connections import Connections
+    from sojourn.engines.sqlite.faults import translate
+    from sojourn.engines.sqlite.schema import version_of
+
+    path = call.path
+    if path is None or not path.exists():
+        return 0
+    connections = Connections(str(path), durability="full", timeout=5.0, read_only=False)
+    try:
+        with closing(connections.connect()) as connection:
+            return version_of(connection)
+    except sqlite3.Error as error:
+        raise translate(error, str(path)) from error

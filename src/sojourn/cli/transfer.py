@@ -1,0 +1,120 @@
+"""``sojourn export`` and ``sojourn load``: a store as JSON lines, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from sojourn.cli.call import Call
+from sojourn.cli.exits import MissingFileError
+from sojourn.cli.files import write_file
+from sojourn.cli.output import Progress, standard_lines
+from sojourn.cli.parser import Parser
+from sojourn.cli.text import many, size
+from sojourn.errors import CorruptError, InvalidValueError
+from sojourn.sessions import KINDS
+from sojourn.transfer import FORMAT
+
+
+def fill(name: str, parser: Parser) -> None:
+    """Add what the command takes."""
+    if name == "export":
+        parser.description = (
+            "Write sessions as JSON lines, as they are stored: ids, entries, links, everything that load needs\n"
+            "to make the same sessions in another store."
+        )
+        parser.examples("sojourn export --output all.jsonl\nsojourn export --owner alice > alice.jsonl")
+        parser.add_argument("--owner", metavar="USER", help="only this person's")
+        parser.add_argument("--kind", metavar="KIND", action="append", choices=KINDS, help="only this kind; may be repeated")
+        parser.add_argument(
+            "--output", metavar="FILE", help="write it there (readable by you alone) instead of standard output"
+        )
+        parser.set_defaults(run=export)
+        return
+    parser.description = (
+        "Read what export wrote, under the same ids. What is in the store already is left as it is, so it may be repeated.\n"
+        "A store that does not exist yet is made."
+    )
+    parser.examples(
+        "sojourn load all.jsonl --store sqlite:///copy.db\nsojourn export --store a.db | sojourn load - --store b.db"
+    )
+    parser.add_argument("file", metavar="FILE", help="a file that export wrote; - is standard input")
+    parser.set_defaults(run=load)
+
+
+def export(call: Call) -> None:
+    """``export``."""
+    given = call.arguments
+    store = call.store()
+    lines = store.export(kinds=given.kind or KINDS, owner=given.owner)
+    if given.output is None:
+        for line in lines:
+            call.output.raw(line, json=True)
+        return
+    target = Path(given.output)
+    if call.dry_run:
+        sessions = sum(line.startswith('{"type":"session"') for line in lines)
+        call.output.would(f"write {many(sessions, 'session')} to {target}")
+        return
+    with call.output.progress("lines written") as progress:
+        written = write_file(call, target, _counted(lines, progress))
+    call.output.answer({"path": str(target), "bytes": written}, [], f"The export is in {target} ({size(written)}).")
+
+
+def _counted(lines: Iterable[str], progress: Progress) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if number % 1000 == 0:
+            progress(number)
+        yield line
+
+
+def load(call: Call) -> None:
+    """``load``."""
+    name = call.arguments.file
+    if name == "-":
+        _load(call, standard_lines())
+        return
+    path = Path(name)
+    if not path.exists():
+        raise MissingFileError(
+            f"there is no file {name}.", hint="Name a file that 'sojourn export' wrote; - is standard input."
+        )
+    with path.open("rb") as file:
+        _load(call, file)
+
+
+def _load(call: Call, lines: Iterable[bytes]) -> None:
+    text = _checked(_decoded(lines), call.arguments.file)
+    with call.output.progress("lines read") as progress:
+        store = call.scratch() if call.dry_run else call.store(create=True)
+        found = store.load(_counted(text, progress))
+    what = f"{many(found.sessions, 'session')} with {many(found.entries, 'entry', 'entries')} and {many(found.aliases, 'link')}"
+    document = {"sessions": found.sessions, "entries": found.entries, "links": found.aliases, "present": found.present}
+    if call.dry_run:
+        call.output.answer(document, [], f"The file has {what}; those that the store has already would be left as they are.")
+        return
+    kept = f"; {many(found.present, 'session')} left as found, being there already" if found.present else ""
+    call.output.answer(document, [], f"Loaded {what}{kept}.")
+
+
+def _checked(lines: Iterator[str], name: str) -> Iterator[str]:
+    """The same lines, once the first one says that they are an export: before a store is made for them."""
+    first = next(lines, "")
+    try:
+        head = json.loads(first)
+    except ValueError:
+        head = None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        what = "standard input" if name == "-" else name
+        raise CorruptError(f"{what} is not a Sojourn export.", hint="Load what 'sojourn export' wrote. Nothing was stored.")
+    return chain([first], lines)
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidValueError(f"line {number} is not UTF-8 text.", hint="Load what 'sojourn export' wrote.") from error

@@ -1,0 +1,210 @@
+"""The steps of the demo. Each shows something and checks it; the first that does not hold ends the demo as failed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from textwrap import shorten
+from typing import Final
+from urllib.parse import quote
+
+import sojourn
+from sojourn.formats.openjarvis import import_openjarvis
+from sojourn.kinds.conversations.model import Conversation, Message
+from sojourn.sync.opening import open as open_store
+from sojourn.sync.store import Store
+
+_SHOWN: Final = 6
+_WORDS: Final = "garden sensor"
+_HANDLES: Final = (("slack", "s1001"), ("discord", "d2001"))
+_IN_PYTHON: Final = 'print(sojourn.open("{url}").conversations.search("{words}")[0].snippet)'
+_CHILD_WITHIN: Final = 30.0
+"""Seconds the other process may take to append."""
+
+
+class StepError(Exception):
+    """A step did not do what it says."""
+
+
+class Tour:
+    """One run of the demo in ``directory``; with ``keep`` the store is copied there at the end."""
+
+    def __init__(self, directory: Path, keep: Path | None, say: Callable[[str], None]) -> None:
+        self._url = url_of(directory / "demo.db")
+        self._keep = keep
+        self._say = say
+        self._step = 0
+
+    def run(self) -> None:
+        """All steps."""
+        self._say("Sojourn keeps sessions. This is a tour of one kind, conversations, in a throw-away SQLite store.")
+        with open_store(self._url) as store:
+            self._move_in(store)
+            self._list(store)
+            self._fold(store)
+            self._search(store)
+            self._pull_the_plug(store)
+            if self._keep is not None:
+                store.backup(self._keep)
+        self._what_next()
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _move_in(self, store: Store) -> None:
+        self._title("Move in: a database that another program (OpenJarvis) wrote is imported, and not changed.")
+        with as_file(files("sojourn.demo").joinpath("openjarvis", "sessions.db")) as source:
+            before = source.read_bytes()
+            report = import_openjarvis(store, source)
+            again = import_openjarvis(store, source)
+            self._check(source.read_bytes() == before, "the source was changed")
+        for line in report.lines():
+            self._line(line)
+        self._line(f"imported once more: {again.imported} new rows, {again.present:,} here already")
+        self._check(report.rows_read == report.imported > 0 == again.imported, "rows are missing, or were imported twice")
+
+    def _list(self, store: Store) -> None:
+        self._title("One person, one conversation, over whatever channels they write.")
+        page = store.conversations.list(limit=200)
+        self._line(f"{'id':<10}{'who':<10}{'messages':>8}  {'channels':<20}last activity (UTC)")
+        for talk in page.items[:_SHOWN]:
+            channels = ", ".join(sorted(talk.identity.channel_ids)) or "-"
+            when = f"{talk.last_activity_at:%Y-%m-%d %H:%M}"
+            self._line(f"{talk.id[-8:]:<10}{_who(talk):<10}{talk.message_count:>8}  {channels:<20}{when}")
+        self._line(f"... and {len(page) - _SHOWN} more")
+        users = {store.conversations.resolve(channel, handle) for channel, handle in _HANDLES}
+        self._check(users == {"bob"}, "a channel handle was lost")
+        self._line(f"{' and '.join(f'{handle} on {channel}' for channel, handle in _HANDLES)} are one person: {users.pop()}")
+
+    def _fold(self, store: Store) -> None:
+        self._title("A long conversation is folded: a summary stands for the older half. Unfolded, all is there.")
+        talk = store.conversations.list(user_id="edmund").items[0]
+        before = store.conversations.messages(talk.id)
+        summary = store.conversations.fold(talk.id)
+        self._check(summary is not None and summary.covers is not None, "nothing was folded")
+        assert summary is not None and summary.covers is not None  # noqa: S101, PT018  # checked just now
+        folded = store.conversations.messages(talk.id)
+        first, last = summary.covers
+        self._line(f"{_who(talk)}: {len(before)} messages, folded to {len(folded) - 1} and a summary of {first} to {last}:")
+        self._line(f"    summary    {_cut(' '.join(summary.text.split()), 80)}")
+        self._messages(folded[1:3])
+        store.conversations.unfold(talk.id, summary.sequence)
+        after = store.conversations.messages(talk.id)
+        self._line(f"unfolded, the {len(after)} messages as they were:")
+        self._messages(after[:3])
+        self._check(after == before, "unfolding did not bring back what was folded")
+
+    def _search(self, store: Store) -> None:
+        hits = store.conversations.search(_WORDS, limit=200)
+        self._title(f"Search everything that was said: {_WORDS!r} ({len(hits)} messages), the newest first.")
+        for hit in hits[:4]:
+            talk = store.conversations.get(hit.conversation_id)
+            self._check(talk is not None, "a conversation that was found is not there")
+            if talk is not None:
+                self._line(f"    {_who(talk):<10}{hit.message.created_at:%m-%d %H:%M}  {_cut(hit.snippet, 74)}")
+        self._check(len(hits) > 0, "nothing was found")
+
+    def _pull_the_plug(self, store: Store) -> None:
+        self._title("Pull the plug: another process appends, is told that it is stored, and is killed at once.")
+        talk = store.conversations.list(user_id="zoë").items[0]
+        text = "If you can read this, it survived."
+        sequence, status = self._killed_writer(talk.id, text)
+        self._line(f"child: message {sequence} of {_who(talk)}'s conversation is stored")
+        self._line(f"child: killed (exit status {status}), with no chance to close anything")
+        with open_store(self._url) as again:
+            found = again.conversations.messages(talk.id, last=1)
+            self._check(len(found) == 1 and found[0].content == text, "the message was lost")
+            self._check(found[0].sequence == sequence, "the message is not where it was said to be")
+            problems = again.check()
+        self._line(f"parent: read back from the file: {found[0].text!r}")
+        self._check(not problems, f"the store is damaged: {problems}")
+        self._line("parent: the store's integrity check finds nothing wrong")
+
+    def _killed_writer(self, conversation: str, text: str) -> tuple[int, int]:
+        """Have a child append and kill it when it has said so; the sequence it said, and its exit status."""
+        root = str(Path(sojourn.__file__).parent.parent)
+        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sojourn.demo.writer", self._url, conversation, text],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        with child:
+            overdue = threading.Timer(_CHILD_WITHIN, child.kill)
+            overdue.start()
+            assert child.stdout is not None  # noqa: S101  # it is a pipe
+            said = child.stdout.readline().strip()
+            child.kill()
+            overdue.cancel()
+        self._check(said.isdigit(), "the other process did not append")
+        return int(said), child.returncode
+
+    def _what_next(self) -> None:
+        kept = self._keep
+        url = url_of(Path("demo.db") if kept is None else kept)
+        program, python = _program()
+        self._say("")
+        self._say("All steps did what they say. " + ("The store is gone." if kept is None else f"The store is kept: {kept}"))
+        self._say("Try next:")
+        if kept is None:
+            self._line("# the same again, and keep the store")
+            self._line(f"{program} demo --keep demo.db")
+        self._line("# look around in it")
+        self._line(f"{program} conversation list --store {url}")
+        self._line(f"{program} conversation search '{_WORDS}' --store {url}")
+        self._line("# the same from Python")
+        self._line(f"{python} -c 'import sojourn; {_IN_PYTHON.format(url=url, words=_WORDS)}'")
+        self._line("# your own, if you use OpenJarvis")
+        self._line(f"{program} import openjarvis ~/.openjarvis/sessions.db --dry-run")
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _title(self, text: str) -> None:
+        self._step += 1
+        self._say("")
+        self._say(f"{self._step}. {text}")
+
+    def _line(self, text: str) -> None:
+        self._say(f"   {text}")
+
+    def _messages(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._line(f"    {message.sequence:>3} {message.role:<10} {_cut(message.text, 80)}")
+
+    def _check(self, holds: bool, text: str) -> None:
+        if not holds:
+            raise StepError(f"step {self._step} failed: {text}.")
+
+
+def url_of(path: Path) -> str:
+    """The URL of a store in a file."""
+    return f"sqlite:///{quote(str(path))}"
+
+
+def _program() -> tuple[str, str]:
+    """How the commands ``sojourn`` and ``python`` of this installation are typed where the demo was started."""
+    python = Path(sys.executable)
+    return _typed(python.with_name("sojourn"), "sojourn"), _typed(python, "python")
+
+
+def _typed(program: Path, name: str) -> str:
+    found = shutil.which(name)
+    if found is not None and program.exists() and Path(found).resolve() == program.resolve():
+        return name
+    here = Path.cwd()
+    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
+
+
+def _who(talk: Conversation) -> str:
+    return talk.identity.display_name or ("(unknown)" if talk.title else talk.identity.user_id)
+
+
+def _cut(text: str, width: int) -> str:
+    return shorten(text, width, placeholder=" ...")

@@ -1,0 +1,1 @@
+"""Other programs' session data, imported: one module for each program."""

@@ -1,0 +1,195 @@
+"""What holds for every command there is, and will be."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sojourn.cli.parser import Parser
+from sojourn.cli.program import build
+from tests.cli.conftest import User
+
+READS = {
+    "conversation list": [],
+    "conversation show": ["ID"],
+    "conversation search": ["invoice"],
+    "conversation export": ["ID"],
+    "conversation tail": ["ID", "--no-follow"],
+    "session list": [],
+    "session show": ["ID"],
+    "session events": ["ID"],
+    "export": [],
+    "doctor": [],
+    "completion": ["bash"],
+}
+CHANGES = {
+    "conversation append": ["ID", "user", "Hello"],
+    "conversation fork": ["ID"],
+    "conversation rewind": ["ID", "1"],
+    "conversation link": ["ID", "telegram", "t1"],
+    "conversation consolidate": ["ID", "--keep", "1"],
+    "conversation decay": ["--max-age", "0"],
+    "session end": ["ID"],
+    "session rm": ["ID"],
+    "import openjarvis": ["SAMPLE"],
+    "load": ["export.jsonl"],
+    "sweep": ["--apply"],
+    "backup": ["copy.db"],
+    "restore": ["backup.db"],
+    "erase": ["alice"],
+    "migrate": [],
+}
+ELSEWHERE = {"demo"}
+"""Commands with words of their own, tested where they are."""
+
+SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
+
+
+def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
+    """Every command, whole."""
+    root = build().fill_all() if parser is None else parser
+    for word, child in root.children().items():
+        whole = f"{name} {word}".strip()
+        if child.children():
+            yield from commands(child, whole)
+        else:
+            yield whole, child
+
+
+NAMES = [name for name, _ in commands()]
+
+
+@pytest.fixture
+def files(user: User, talk: str) -> User:
+    """A project with a store, a backup and an export."""
+    user.fine("backup", "backup.db")
+    user.fine("export", "--output", "export.jsonl")
+    return user
+
+
+def words_of(name: str, talk: str) -> list[str]:
+    words = {**READS, **CHANGES}[name]
+    return [*name.split(), *[talk if word == "ID" else str(SAMPLE) if word == "SAMPLE" else word for word in words]]
+
+
+def state(user: User) -> dict[str, str]:
+    return {
+        str(path.relative_to(user.project)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in user.project.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_these_are_all_the_commands() -> None:
+    assert set(NAMES) == set(READS) | set(CHANGES) | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_reading_changes_no_byte(files: User, talk: str, name: str) -> None:
+    before = state(files)
+    files.fine(*words_of(name, talk))
+    assert state(files) == before
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_a_dry_run_changes_no_byte_and_never_asks(files: User, talk: str, name: str) -> None:
+    before = state(files)
+    result = files.fine(*words_of(name, talk), "--dry-run")
+    assert result.out + result.err
+    assert state(files) == before
+    assert files.fine(*words_of(name, talk), "--dry-run", "--json").data is not None
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_what_changes_something_does_so_with_a_yes(files: User, talk: str, name: str) -> None:
+    if name == "restore":
+        files.append("more")
+    before = state(files)
+    files.fine(*words_of(name, talk), "--yes", "--json")
+    assert (state(files) != before) == (name not in ("load", "migrate"))
+
+
+@pytest.mark.parametrize("name", [*sorted(READS), *sorted(CHANGES)])
+def test_help_has_a_sentence_and_an_example_that_the_parser_takes(name: str, user: User) -> None:
+    text = user.fine(*name.split(), "--help").out
+    assert text.startswith(f"usage: sojourn {name}")
+    examples = [line.strip() for line in text.partition("examples:\n")[2].partition("\n\n")[0].splitlines()]
+    assert examples, "no example"
+    assert all("sojourn" in example for example in examples)
+    assert re.search(r"\n\n[A-Z][^\n]+\.?\n", text)
+
+
+def test_every_line_of_help_fits_a_wide_page(user: User) -> None:
+    for words in ([], *(name.split() for name in NAMES if name not in ELSEWHERE)):
+        for line in user.fine(*words, "--help").lines:
+            assert len(line) <= 120, (words, line)
+
+
+def test_the_list_of_all_commands_names_each(user: User) -> None:
+    text = user.fine("--help").out
+    for name in NAMES:
+        assert f"\n  {name.split()[0]} " in text
+
+
+def test_completion_knows_every_command(user: User) -> None:
+    pytest.importorskip("shtab")
+    for shell in ("bash", "zsh"):
+        script = user.fine("completion", shell).out
+        for name in NAMES:
+            assert name.split()[-1] in script
+
+
+def test_completion_without_its_package_says_what_to_install(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    result = user("completion", "bash")
+    assert (result.code, "pip install 'sojourn[cli]'" in result.err) == (78, True)
+
+
+def test_an_import_is_reported_and_repeated_without_harm(user: User) -> None:
+    first = user.fine("import", "openjarvis", SAMPLE, "--json").data
+    assert first["format"] == "openjarvis"
+    listed = user.fine("conversation", "list", "--all", "-q", "--limit", "1000").lines
+    assert listed
+    assert "read" in user.fine("import", "openjarvis", SAMPLE).out
+    assert user.fine("conversation", "list", "--all", "-q", "--limit", "1000").lines == listed
+
+
+def test_the_demo_gets_its_words_as_they_are(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    seen: list[list[str]] = []
+
+    def run(words: list[str]) -> int:
+        seen.append(words)
+        return 7
+
+    monkeypatch.setitem(sys.modules, "sojourn.demo", SimpleNamespace(main=run))
+    assert user("demo", "--play", "--port", "0").code == 7
+    assert user("--no-color", "demo", "--no-color").code == 7
+    assert seen == [["--play", "--port", "0"], []]
+
+
+def test_the_demo_runs(user: User) -> None:
+    user.fine("demo")
+    assert not user.path.exists()
+
+
+def test_a_mistake_of_ours_is_told_whole(user: User, talk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sojourn.cli.conversation import reading
+
+    def fail(call: object) -> None:
+        raise RuntimeError("\x1b[2J unexpected")
+
+    monkeypatch.setattr(reading, "list_conversations", fail)
+    result = user("conversation", "list", terminal=True)
+    assert result.code == 1
+    assert "please report it" in result.err
+    assert "in fail" in result.err
+    assert "\x1b[2J" not in result.err
+    error = user("conversation", "list", "--json").error
+    assert (error["code"], "in fail" in error["trace"]) == ("internal", True)

@@ -1,0 +1,135 @@
+"""The demo as a newcomer meets it: a real process, the commands it prints pasted into a shell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import sojourn
+from sojourn.demo import main, tour
+
+PROGRAM = Path(sys.executable).with_name("sojourn")
+SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
+
+
+def demo(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``sojourn demo`` in an empty directory, with temporary files and a home of its own."""
+    for name in ("tmp", "home", "here"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    return subprocess.run(
+        [PROGRAM, "demo", *arguments],
+        cwd=tmp_path / "here",
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path / "home"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_demo_shows_every_step_and_ends_well(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    run = demo(tmp_path)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert time.monotonic() - begun < 10
+    lines = run.stdout.splitlines()
+    assert [line.partition(".")[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3", "4", "5"]
+    assert len(lines) <= 60
+    assert max(map(len, lines[: lines.index("Try next:")])) <= 120
+    assert "\x1b" not in run.stdout
+    for shown in ("1,351 imported", "0 new rows", "Zoë", "summary of 1 to 49", "garden sensor", "it survived", "All steps"):
+        assert shown in run.stdout
+
+
+def test_the_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    demo(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_every_command_it_prints_works_when_it_is_pasted(tmp_path: Path) -> None:
+    home = tmp_path / "home" / ".openjarvis"
+    home.mkdir(parents=True)
+    shutil.copy(SAMPLE, home)
+    run = demo(tmp_path)
+    after = run.stdout[run.stdout.index("Try next:") :]
+    commands = [line.strip() for line in after.splitlines()[1:] if not line.strip().startswith("#")]
+    assert len(commands) == 5
+
+    answers = []
+    for command in commands:
+        pasted = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=tmp_path / "here",
+            env={**os.environ, "HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (pasted.returncode, pasted.stderr) == (0, ""), command
+        answers.append(pasted.stdout)
+    kept, listed, found, python, imported = answers
+    assert "The store is kept: demo.db" in kept
+    assert "Alice" in listed
+    assert "garden sensor" in found
+    assert "garden sensor" in python
+    assert "to import" in imported
+
+
+def test_a_kept_store_has_what_the_demo_showed(tmp_path: Path) -> None:
+    path = tmp_path / "kept & more.db"
+    assert demo(tmp_path, "--keep", str(path)).returncode == 0
+    with sojourn.open(tour.url_of(path)) as store:
+        assert len(store.conversations.list(limit=100)) == 28
+        assert len(store.conversations.search("survived")) == 1
+
+
+def test_a_file_that_exists_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.db"
+    path.write_text("mine")
+    assert main(["--keep", str(path)]) == 1
+    assert path.read_text() == "mine"
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_play_says_that_it_comes_later(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--play"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "later release" in said.err
+
+
+def test_a_step_that_does_not_hold_fails_the_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(tour, "_WORDS", "nobody said this")
+    assert main([]) == 1
+    assert capsys.readouterr().err == "sojourn demo: step 4 failed: nothing was found.\n"
+
+
+def test_a_process_that_cannot_append_fails_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    assert main([]) == 1
+    assert "step 5 failed: the other process did not append" in capsys.readouterr().err
+
+
+def test_a_terminal_without_the_characters_shows_others() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", "import sys; from sojourn.demo import main; sys.exit(main())"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Zo?" in run.stdout
+
+
+def test_the_data_in_the_package_is_the_sample_that_openjarvis_wrote() -> None:
+    assert files("sojourn.demo").joinpath("openjarvis", "sessions.db").read_bytes() == SAMPLE.read_bytes()

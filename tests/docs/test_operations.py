@@ -1,0 +1,482 @@
+"""What tools/operations.toml says of each operation: its round trips are counted, its errors raised."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+
+import sojourn
+from sojourn import ConversationPolicy, Conversations, Lease, Message, Messages, Runner, Sessions, Store, Swept
+from sojourn.engines.contract import Engine
+from sojourn.engines.sqlite.engine import SqliteEngine
+from sojourn.shell.system import Ids
+from sojourn.store import AsyncStore, Settings
+from sojourn.testing.clocks import ManualClock
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "tools" / "operations.toml").read_text(encoding="utf-8"))
+CLASSES: Final = {"Store": Store, "Conversations": Conversations, "Sessions": Sessions, "Runner": Runner}
+MINUTE: Final = timedelta(minutes=1)
+NOBODY: Final = sojourn.new_id()
+
+
+class Counting:
+    """An engine that counts how often it is asked."""
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._inner, name)
+        if not inspect.iscoroutinefunction(verb) or name == "close":
+            return verb
+
+        async def counted(*arguments: Any, **named: Any) -> Any:
+            self.asked.append(name)
+            return await verb(*arguments, **named)
+
+        return counted
+
+
+class Lab:
+    """A store that counts, with a conversation of alice in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = ManualClock()
+        self.engine = Counting(cast("Engine", SqliteEngine(str(path / "lab.db"), self.clock.micros, durability="normal")))
+        self.store = self.under()
+        self.talks = self.store.conversations
+        self.id = self.talks.get_or_create("alice").id
+        self.talks.extend(self.id, [{"role": "user", "content": f"message {number}"} for number in range(1, 11)])
+
+    def under(self, **policy: Any) -> Store:
+        """The same store under another policy."""
+        settings = Settings("default", Ids(), ConversationPolicy(**policy))
+        return Store(AsyncStore(cast("Engine", self.engine), settings))
+
+    def ended(self) -> str:
+        """A conversation that has ended, with a summary at 11, a hidden message, a rewind and an orphaned call."""
+        self.talks.consolidate(self.id, keep=5)
+        self.talks.hide(self.id, 8)
+        self.talks.append(self.id, "assistant", "", tool_calls=[{"id": "c1"}])
+        self.talks.append(self.id, "user", "message 13")
+        self.talks.rewind(self.id, 12)
+        self.talks.end(self.id)
+        return self.id
+
+    def raw(self, count: int) -> list[dict[str, str]]:
+        """Messages to extend by."""
+        return [{"role": "user", "content": "Hello"}] * count
+
+    def lost_lease(self) -> Lease:
+        """A lease that has run out."""
+        with self.talks.run_lease(self.id, "me", ttl=MINUTE) as lease:
+            self.clock.advance(2 * MINUTE)
+        return lease
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path)
+    yield made
+    made.store.close()
+
+
+def public(kind: type) -> set[str]:
+    """The operations of a class."""
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+def test_every_operation_is_described() -> None:
+    said = {name for name in FACTS if not name.startswith("sojourn.")}
+    operations = {f"{name}.{inner}" for name, kind in CLASSES.items() for inner in public(kind)}
+    assert said <= operations
+    plain = {
+        "Store.capabilities",
+        "Store.tenant",
+        "Store.conversations",
+        "Store.sessions",
+        "Runner.last_error",
+        "Runner.passes",
+    }
+    assert operations - said <= plain
+
+
+def test_every_argument_is_explained() -> None:
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    table = text[text.index("| argument | what it is |") :].partition("\n\n")[0]
+    common = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.+?) \|", table, re.MULTILINE))))
+    operations: dict[str, Any] = {"sojourn.open": sojourn.open}
+    for name, kind in CLASSES.items():
+        operations |= {f"{name}.{inner}": getattr(kind, inner) for inner in public(kind) if callable(getattr(kind, inner))}
+    for name, operation in operations.items():
+        parameters = set(inspect.signature(operation).parameters) - {"self"}
+        explained = FACTS.get(name, {}).get("arguments", {}).keys()
+        assert explained <= parameters, f"{name} has no argument {explained - parameters}"
+        assert parameters <= explained | common, f"{name} does not explain {parameters - explained - common}"
+
+
+# -- round trips -------------------------------------------------------------------------------------------------------
+
+
+def nothing(_: Lab) -> None:
+    """Nothing has to happen before."""
+
+
+def linked(lab: Lab) -> None:
+    lab.talks.link_channel(lab.id, "telegram", 7)
+
+
+def orphaned(lab: Lab) -> None:
+    lab.talks.append(lab.id, "assistant", "", tool_calls=[{"id": "c1"}])
+
+
+def folded(lab: Lab) -> Message:
+    summary = lab.talks.consolidate(lab.id, keep=5)
+    assert summary is not None
+    return summary
+
+
+def rewound(lab: Lab) -> None:
+    lab.talks.rewind(lab.id, 5)
+
+
+def hidden(lab: Lab) -> None:
+    lab.talks.hide(lab.id, 5)
+
+
+def lent(lab: Lab) -> Lease:
+    return lab.store.lease("nightly", MINUTE).__enter__()
+
+
+def lend(lab: Lab, _: Any) -> None:
+    with lab.store.lease("nightly", MINUTE):
+        pass
+
+
+def run(lab: Lab, _: Any) -> None:
+    with lab.talks.run_lease(lab.id, "me"):
+        pass
+
+
+def said(lab: Lab, _: Any = None) -> Message:
+    return lab.talks.append(lab.id, "user", "Hello", key="k")
+
+
+def swept(lab: Lab, _: Any = None) -> Swept:
+    return lab.store.sweep()
+
+
+Case = tuple[Callable[[Lab], Any], Callable[[Lab, Any], object]]
+
+TRIPS: Final[dict[tuple[str, str], Case]] = {
+    ("Store.sweep", "nothing to do"): (swept, swept),
+    ("Store.lease", "taken and given back"): (nothing, lend),
+    ("Store.renew", "always"): (lent, lambda lab, lease: lab.store.renew(lease)),
+    ("Store.backup", "always"): (nothing, lambda lab, _: lab.store.backup(lab.path / "copy.db")),
+    ("Store.facts", "always"): (nothing, lambda lab, _: lab.store.facts()),
+    ("Store.check", "always"): (nothing, lambda lab, _: lab.store.check()),
+    ("Conversations.get_or_create", "known user"): (
+        nothing,
+        lambda lab, _: lab.talks.get_or_create("alice", with_messages=False),
+    ),
+    ("Conversations.get_or_create", "new user"): (nothing, lambda lab, _: lab.talks.get_or_create("bob")),
+    ("Conversations.get_or_create", "known handle"): (
+        linked,
+        lambda lab, _: lab.talks.get_or_create(channel="telegram", channel_user_id=7, with_messages=False),
+    ),
+    ("Conversations.get_or_create", "unknown handle"): (
+        nothing,
+        lambda lab, _: lab.talks.get_or_create(channel="telegram", channel_user_id=8),
+    ),
+    ("Conversations.create", "always"): (nothing, lambda lab, _: lab.talks.create("bob")),
+    ("Conversations.get", "without messages"): (nothing, lambda lab, _: lab.talks.get(lab.id)),
+    ("Conversations.get", "with messages"): (nothing, lambda lab, _: lab.talks.get(lab.id, with_messages=True)),
+    ("Conversations.update", "always"): (nothing, lambda lab, _: lab.talks.update(lab.id, {"mood": "good"})),
+    ("Conversations.list", "always"): (nothing, lambda lab, _: lab.talks.list()),
+    ("Conversations.append", "first time"): (nothing, said),
+    ("Conversations.append", "a key again"): (said, said),
+    ("Conversations.extend", "always"): (nothing, lambda lab, _: lab.talks.extend(lab.id, lab.raw(9))),
+    ("Conversations.messages", "all"): (nothing, lambda lab, _: lab.talks.messages(lab.id)),
+    ("Conversations.messages", "last=N"): (nothing, lambda lab, _: lab.talks.messages(lab.id, last=5)),
+    ("Conversations.messages", "with summaries"): (folded, lambda lab, _: lab.talks.messages(lab.id)),
+    ("Conversations.window", "nothing folded"): (nothing, lambda lab, _: lab.talks.window(lab.id, budget=100)),
+    ("Conversations.window", "with summaries"): (folded, lambda lab, _: lab.talks.window(lab.id, budget=100)),
+    ("Conversations.search", "hits in one conversation"): (nothing, lambda lab, _: lab.talks.search("message")),
+    ("Conversations.export", "always"): (nothing, lambda lab, _: lab.talks.export(lab.id)),
+    ("Conversations.consolidate", "always"): (nothing, lambda lab, _: lab.talks.consolidate(lab.id, keep=5)),
+    ("Conversations.expand", "always"): (folded, lambda lab, summary: lab.talks.expand(lab.id, summary.sequence)),
+    ("Conversations.repair", "one orphan"): (orphaned, lambda lab, _: lab.talks.repair(lab.id)),
+    ("Conversations.link_channel", "a new link"): (nothing, lambda lab, _: lab.talks.link_channel(lab.id, "telegram", 7)),
+    ("Conversations.unlink_channel", "always"): (linked, lambda lab, _: lab.talks.unlink_channel(lab.id, "telegram")),
+    ("Conversations.resolve", "always"): (nothing, lambda lab, _: lab.talks.resolve("telegram", 7)),
+    ("Conversations.decay", "nothing to do"): (nothing, lambda lab, _: lab.talks.decay()),
+    ("Conversations.end", "always"): (nothing, lambda lab, _: lab.talks.end(lab.id)),
+    ("Conversations.delete", "always"): (nothing, lambda lab, _: lab.talks.delete(lab.id)),
+    ("Conversations.fork", "at the end"): (nothing, lambda lab, _: lab.talks.fork(lab.id)),
+    ("Conversations.fork", "at a place"): (nothing, lambda lab, _: lab.talks.fork(lab.id, at=5)),
+    ("Conversations.rewind", "always"): (nothing, lambda lab, _: lab.talks.rewind(lab.id, 5)),
+    ("Conversations.undo_rewind", "always"): (rewound, lambda lab, _: lab.talks.undo_rewind(lab.id)),
+    ("Conversations.checkpoint", "always"): (nothing, lambda lab, _: lab.talks.checkpoint(lab.id, "start")),
+    ("Conversations.checkpoints", "always"): (nothing, lambda lab, _: lab.talks.checkpoints(lab.id)),
+    ("Conversations.pop", "always"): (nothing, lambda lab, _: lab.talks.pop(lab.id)),
+    ("Conversations.hide", "always"): (nothing, lambda lab, _: lab.talks.hide(lab.id, 5)),
+    ("Conversations.unhide", "always"): (hidden, lambda lab, _: lab.talks.unhide(lab.id, 5)),
+    ("Conversations.redact", "always"): (nothing, lambda lab, _: lab.talks.redact(lab.id, 5)),
+    ("Conversations.clear", "always"): (nothing, lambda lab, _: lab.talks.clear(lab.id)),
+    ("Conversations.run_lease", "taken and given back"): (nothing, run),
+    ("Sessions.list", "always"): (nothing, lambda lab, _: lab.store.sessions.list()),
+    ("Sessions.list", "with idle>"): (nothing, lambda lab, _: lab.store.sessions.list("idle>1h")),
+    ("Sessions.get", "always"): (nothing, lambda lab, _: lab.store.sessions.get(lab.id)),
+    ("Sessions.events", "always"): (nothing, lambda lab, _: lab.store.sessions.events(lab.id)),
+    ("Sessions.end", "always"): (nothing, lambda lab, _: lab.store.sessions.end(lab.id)),
+    ("Sessions.delete", "always"): (nothing, lambda lab, _: lab.store.sessions.delete(lab.id)),
+}
+
+
+def described(part: str) -> dict[tuple[str, str], Any]:
+    """What the descriptions say in one part: by operation, and case or error."""
+    return {(name, case): text for name, known in FACTS.items() for case, text in known.get(part, {}).items()}
+
+
+def test_every_number_of_round_trips_is_counted() -> None:
+    assert TRIPS.keys() == described("trips").keys()
+
+
+@pytest.mark.parametrize("case", TRIPS, ids=" ".join)
+def test_round_trips(case: tuple[str, str], lab: Lab) -> None:
+    prepare, call = TRIPS[case]
+    prepared = prepare(lab)
+    lab.engine.asked.clear()
+    call(lab, prepared)
+    asked = lab.engine.asked
+    assert len(asked) == described("trips")[case], f"tools/operations.toml and the reference must follow: {', '.join(asked)}"
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def taken(lab: Lab) -> Conversations:
+    """bob has the handle 9."""
+    lab.talks.get_or_create("bob", channel="telegram", channel_user_id=9)
+    return lab.talks
+
+
+def disturbed(lab: Lab) -> object:
+    """A fold during which somebody always hides a message."""
+    numbers = iter(range(1, 11))
+
+    def summarise(_: Messages) -> str:
+        lab.talks.hide(lab.id, next(numbers))
+        return "never stored"
+
+    return lab.talks.consolidate(lab.id, keep=2, summarise=summarise)
+
+
+def twice(lab: Lab) -> object:
+    """Enter one lease within itself."""
+    with lab.talks.run_lease(lab.id, "me"), lab.talks.run_lease(lab.id, "me"):
+        return None
+
+
+def lend_twice(lab: Lab) -> object:
+    with lab.store.lease("nightly", MINUTE), lab.store.lease("nightly", MINUTE):
+        return None
+
+
+def renew_late(lab: Lab) -> object:
+    with lab.store.lease("nightly", MINUTE) as lease:
+        lab.clock.advance(2 * MINUTE)
+        return lab.store.renew(lease)
+
+
+def expand_twice(lab: Lab) -> object:
+    summary = folded(lab)
+    lab.talks.expand(lab.id, summary.sequence)
+    return lab.talks.expand(lab.id, summary.sequence)
+
+
+def many_checkpoints(lab: Lab) -> object:
+    rows = [json.loads(line) for line in lab.store.export()]
+    rows[1]["data"]["checkpoints"] = {f"place {number}": [number, 0] for number in range(1000)}
+    with sojourn.open("memory:") as store:
+        store.load(map(json.dumps, rows))
+        return store.conversations.checkpoint(lab.id, "one too many")
+
+
+def open_newer(lab: Lab) -> object:
+    import sqlite3
+
+    path = lab.path / "newer.db"
+    sojourn.open(f"sqlite:///{path}").close()
+    connection = sqlite3.connect(path)
+    connection.execute("update sojourn_meta set value = '99'")
+    connection.commit()
+    connection.close()
+    return sojourn.open(f"sqlite:///{path}")
+
+
+def open_other(lab: Lab) -> object:
+    path = lab.path / "other.db"
+    path.write_text("This is a letter to my grandmother. " * 100, encoding="utf-8")
+    return sojourn.open(f"sqlite:///{path}")
+
+
+def backup_memory(lab: Lab) -> object:
+    with sojourn.open("memory:") as store:
+        return store.backup(lab.path / "copy.db")
+
+
+def keyed(call: Callable[[Lab, dict[str, Any]], object], one: dict[str, Any], other: dict[str, Any]) -> Callable[[Lab], object]:
+    """The same key for two different things."""
+
+    def both(lab: Lab) -> object:
+        call(lab, {**one, "key": "k"})
+        return call(lab, {**other, "key": "k"})
+
+    return both
+
+
+def on_nobody(name: str, *arguments: object) -> Callable[[Lab], object]:
+    """An operation on an id that nothing has."""
+    return lambda lab: getattr(lab.talks, name)(NOBODY, *arguments)
+
+
+def on_ended(name: str, *arguments: object) -> Callable[[Lab], object]:
+    """An operation on a conversation that has ended."""
+    return lambda lab: getattr(lab.talks, name)(lab.ended(), *arguments)
+
+
+LARGE: Final = {"note": "x" * 256_001}
+
+RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
+    ("sojourn.open", "InvalidValueError"): lambda lab: sojourn.open("app.db"),
+    ("sojourn.open", "UnavailableError"): lambda lab: sojourn.open("sqlite:////dev/null/app.db"),
+    ("sojourn.open", "CorruptError"): open_other,
+    ("sojourn.open", "SchemaError"): open_newer,
+    ("sojourn.open", "UnsupportedError"): lambda lab: sojourn.open("postgresql://localhost/app"),
+    ("Store.for_tenant", "InvalidValueError"): lambda lab: lab.store.for_tenant(""),
+    ("Store.watch", "InvalidValueError"): lambda lab: lab.store.watch("dialogue"),
+    ("Store.watch", "InvalidCursorError"): lambda lab: next(iter(lab.store.watch(after="x"))),
+    ("Store.sweep", "InvalidValueError"): lambda lab: lab.store.sweep(0),
+    ("Store.runner", "InvalidValueError"): lambda lab: lab.store.runner(limit=0),
+    ("Store.lease", "LeaseHeldError"): lend_twice,
+    ("Store.renew", "LeaseLostError"): renew_late,
+    ("Store.erase", "InvalidValueError"): lambda lab: lab.store.erase(""),
+    ("Store.export", "InvalidValueError"): lambda lab: lab.store.export(kinds=["dialogue"]),
+    ("Store.load", "CorruptError"): lambda lab: lab.store.load(["{}"]),
+    ("Store.backup", "UnsupportedError"): backup_memory,
+    ("Store.backup", "UnavailableError"): lambda lab: lab.store.backup(lab.path / "nowhere" / "copy.db"),
+    ("Conversations.get_or_create", "InvalidValueError"): lambda lab: lab.talks.get_or_create(),
+    ("Conversations.get_or_create", "ConflictError"): (
+        lambda lab: taken(lab).get_or_create("alice", channel="telegram", channel_user_id=9)
+    ),
+    ("Conversations.create", "ConflictError"): (lambda lab: taken(lab).create("alice", channel="telegram", channel_user_id=9)),
+    ("Conversations.create", "LimitError"): lambda lab: lab.talks.create("alice", metadata=LARGE),
+    ("Conversations.create", "KeyReusedError"): (
+        keyed(lambda lab, more: lab.talks.create("alice", **more), {"title": "one"}, {"title": "other"})
+    ),
+    ("Conversations.update", "NotFoundError"): on_nobody("update"),
+    ("Conversations.update", "LimitError"): lambda lab: lab.talks.update(lab.id, LARGE),
+    ("Conversations.update", "KeyReusedError"): (
+        keyed(lambda lab, more: lab.talks.update(lab.id, **more), {"set": {"a": 1}}, {"set": {"a": 2}})
+    ),
+    ("Conversations.list", "InvalidValueError"): lambda lab: lab.talks.list(limit=0),
+    ("Conversations.list", "InvalidCursorError"): lambda lab: lab.talks.list(after="x"),
+    ("Conversations.append", "NotFoundError"): on_nobody("append", "user", "Hello"),
+    ("Conversations.append", "EndedError"): on_ended("append", "user", "Hello"),
+    ("Conversations.append", "ConflictError"): lambda lab: lab.talks.append(lab.id, "user", "Hello", expected_version=1),
+    ("Conversations.append", "LeaseLostError"): lambda lab: lab.talks.append(lab.id, "user", "Hello", lease=lab.lost_lease()),
+    ("Conversations.append", "KeyReusedError"): (
+        keyed(lambda lab, more: lab.talks.append(lab.id, "user", **more), {"content": "one"}, {"content": "other"})
+    ),
+    ("Conversations.append", "LimitError"): lambda lab: lab.talks.append(lab.id, "user", "x" * 16_000_001),
+    ("Conversations.append", "InvalidValueError"): lambda lab: lab.talks.append(lab.id, "user", "\0"),
+    ("Conversations.extend", "NotFoundError"): lambda lab: lab.talks.extend(NOBODY, lab.raw(2)),
+    ("Conversations.extend", "EndedError"): lambda lab: lab.talks.extend(lab.ended(), lab.raw(2)),
+    ("Conversations.extend", "ConflictError"): lambda lab: lab.talks.extend(lab.id, lab.raw(2), expected_version=1),
+    ("Conversations.extend", "LeaseLostError"): lambda lab: lab.talks.extend(lab.id, lab.raw(2), lease=lab.lost_lease()),
+    ("Conversations.extend", "KeyReusedError"): (
+        lambda lab: [lab.talks.extend(lab.id, lab.raw(count), key="k") for count in (1, 2)]
+    ),
+    ("Conversations.extend", "LimitError"): (
+        lambda lab: lab.talks.extend(lab.id, [{"role": "user", "content": "", "metadata": LARGE}])
+    ),
+    ("Conversations.extend", "InvalidValueError"): lambda lab: lab.talks.extend(lab.id, [{"text": "Hello"}]),
+    ("Conversations.messages", "NotFoundError"): on_nobody("messages"),
+    ("Conversations.messages", "InvalidValueError"): lambda lab: lab.talks.messages(lab.id, last=-1),
+    ("Conversations.window", "NotFoundError"): lambda lab: lab.talks.window(NOBODY, budget=100),
+    ("Conversations.window", "InvalidValueError"): lambda lab: lab.talks.window(lab.id, budget=0),
+    ("Conversations.search", "UnsupportedError"): lambda lab: lab.under(search="off").conversations.search("message"),
+    ("Conversations.search", "InvalidValueError"): lambda lab: lab.talks.search("?!"),
+    ("Conversations.export", "NotFoundError"): on_nobody("export"),
+    ("Conversations.export", "InvalidValueError"): lambda lab: lab.talks.export(lab.id, cast("Any", "pdf")),
+    ("Conversations.consolidate", "NotFoundError"): on_nobody("consolidate"),
+    ("Conversations.consolidate", "SummariserError"): lambda lab: lab.talks.consolidate(lab.id, keep=5, summarise=lambda _: ""),
+    ("Conversations.consolidate", "ConflictError"): disturbed,
+    ("Conversations.consolidate", "EndedError"): lambda lab: lab.talks.consolidate(lab.ended(), keep=0),
+    ("Conversations.expand", "NotFoundError"): lambda lab: lab.talks.expand(lab.id, 3),
+    ("Conversations.expand", "ConflictError"): expand_twice,
+    ("Conversations.expand", "EndedError"): on_ended("expand", 11),
+    ("Conversations.repair", "NotFoundError"): on_nobody("repair"),
+    ("Conversations.repair", "EndedError"): on_ended("repair"),
+    ("Conversations.link_channel", "NotFoundError"): on_nobody("link_channel", "telegram", 7),
+    ("Conversations.link_channel", "ConflictError"): lambda lab: taken(lab).link_channel(lab.id, "telegram", 9),
+    ("Conversations.unlink_channel", "NotFoundError"): on_nobody("unlink_channel", "telegram"),
+    ("Conversations.unlink_channel", "InvalidValueError"): lambda lab: lab.talks.unlink_channel(lab.id, ""),
+    ("Conversations.resolve", "InvalidValueError"): lambda lab: lab.talks.resolve("", 7),
+    ("Conversations.decay", "InvalidValueError"): lambda lab: lab.talks.decay(-MINUTE),
+    ("Conversations.end", "NotFoundError"): on_nobody("end"),
+    ("Conversations.fork", "NotFoundError"): on_nobody("fork"),
+    ("Conversations.fork", "InvalidValueError"): lambda lab: lab.talks.fork(lab.id, at=99),
+    ("Conversations.fork", "KeyReusedError"): (keyed(lambda lab, more: lab.talks.fork(lab.id, **more), {"at": 1}, {"at": 2})),
+    ("Conversations.rewind", "NotFoundError"): lambda lab: lab.talks.rewind(lab.id, "no such checkpoint"),
+    ("Conversations.rewind", "EndedError"): on_ended("rewind", 1),
+    ("Conversations.undo_rewind", "NotFoundError"): on_nobody("undo_rewind"),
+    ("Conversations.undo_rewind", "EndedError"): on_ended("undo_rewind"),
+    ("Conversations.checkpoint", "NotFoundError"): on_nobody("checkpoint", "start"),
+    ("Conversations.checkpoint", "EndedError"): on_ended("checkpoint", "start"),
+    ("Conversations.checkpoint", "LimitError"): many_checkpoints,
+    ("Conversations.checkpoint", "InvalidValueError"): lambda lab: lab.talks.checkpoint(lab.id, ""),
+    ("Conversations.checkpoints", "NotFoundError"): on_nobody("checkpoints"),
+    ("Conversations.pop", "NotFoundError"): on_nobody("pop"),
+    ("Conversations.pop", "EndedError"): on_ended("pop"),
+    ("Conversations.hide", "NotFoundError"): lambda lab: lab.talks.hide(lab.id, 99),
+    ("Conversations.hide", "EndedError"): on_ended("hide", 7),
+    ("Conversations.unhide", "NotFoundError"): lambda lab: lab.talks.unhide(lab.id, 99),
+    ("Conversations.unhide", "EndedError"): on_ended("unhide", 8),
+    ("Conversations.redact", "NotFoundError"): lambda lab: lab.talks.redact(lab.id, 99),
+    ("Conversations.clear", "NotFoundError"): on_nobody("clear"),
+    ("Conversations.clear", "EndedError"): on_ended("clear"),
+    ("Conversations.run_lease", "NotFoundError"): lambda lab: lab.talks.run_lease(NOBODY, "me").__enter__(),
+    ("Conversations.run_lease", "LeaseHeldError"): twice,
+    ("Conversations.run_lease", "InvalidValueError"): (
+        lambda lab: lab.talks.run_lease(lab.id, "me", ttl=timedelta()).__enter__()
+    ),
+    ("Sessions.list", "InvalidValueError"): lambda lab: lab.store.sessions.list("colour:red"),
+    ("Sessions.list", "InvalidCursorError"): lambda lab: lab.store.sessions.list(after="x"),
+    ("Sessions.events", "InvalidValueError"): lambda lab: lab.store.sessions.events(lab.id, limit=0),
+    ("Sessions.end", "NotFoundError"): lambda lab: lab.store.sessions.end(NOBODY),
+}
+
+
+def test_every_error_that_is_described_is_raised() -> None:
+    assert RAISES.keys() == described("raises").keys()
+
+
+@pytest.mark.parametrize("case", RAISES, ids=" ".join)
+def test_errors(case: tuple[str, str], lab: Lab) -> None:
+    with pytest.raises(sojourn.SojournError) as caught:
+        RAISES[case](lab)
+    assert type(caught.value).__name__ == case[1]
+    assert str(caught.value).strip()
