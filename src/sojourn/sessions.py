@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from sojourn.core.batch import Delete, Guard, Write
-from sojourn.core.codec import Json
+from sojourn.core.codec import Json, check_text
 from sojourn.core.ids import is_id
 from sojourn.core.query import READABLE_STATES, Page, SessionQuery, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Session, State
@@ -20,6 +20,7 @@ from sojourn.shell.unit import Unit, not_found, refused
 
 KINDS: Final = ("conversation", "context", "game", "login", "workspace")
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_LONGEST: Final = 10_000 * 365 * DAY
 _TERM = re.compile(r"(kind|owner|state|tag):(\S+)|idle>(\d+)([smhd])$")
 
 
@@ -98,6 +99,7 @@ class AsyncSessions:
 
     async def end(self, id: str, *, reason: str = "") -> SessionInfo:
         """Close a session; idempotent, the first end time is kept."""
+        reason = check_text(reason, "reason", 1024)
         session = await self._load(id)
         write = Write(session.id, state="ended", change="ended", reason=reason, next_phase=True)
         answer = await self._unit.attempt(session.home, write)
@@ -146,7 +148,7 @@ def _info(session: Session) -> SessionInfo:
 
 def _parse(text: str) -> _Filter:
     found: dict[str, object] = {}
-    for term in text.split():
+    for term in check_text(text, "filter", 4096).split():
         match = _TERM.fullmatch(term)
         if match is None:
             raise InvalidValueError(
@@ -155,7 +157,7 @@ def _parse(text: str) -> _Filter:
             )
         name, value, amount, unit = match.groups()
         if amount is not None:
-            found["idle"] = int(amount) * _UNITS[unit]
+            found["idle"] = min(int(amount) * _UNITS[unit], _LONGEST)
         elif name == "kind":
             if value not in KINDS:
                 raise InvalidValueError(f"there is no kind {value!r}.", hint=f"Kinds: {', '.join(KINDS)}.")

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
+from urllib.parse import quote
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -20,7 +21,7 @@ from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
 from sojourn.sessions import KINDS, AsyncSessions
-from sojourn.shell.feed import Event, follow
+from sojourn.shell.feed import Event, cursor_text, follow
 from sojourn.shell.lease import Holding, Lease, renew
 from sojourn.shell.sweeper import AsyncRunner, KindSweep, Swept, sweep
 from sojourn.shell.system import Ids, UserClock, UserIds, clock_of
@@ -40,7 +41,14 @@ class Erased:
     entries: int
     aliases: int
     leases: int
-    outside: tuple[str, ...] = field(default=("backups", "logs of the server and of the application", "exports"))
+    outside: tuple[str, ...] = field(
+        default=(
+            "backups",
+            "logs of the server and of the application",
+            "exports",
+            "summaries in other people's conversations that quote them",
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,10 @@ class AsyncStore:
         if kind is not None and kind not in KINDS:
             raise InvalidValueError(f"there is no kind {kind!r}.", hint=f"Kinds: {', '.join(KINDS)}.")
         return follow(self._engine, self.tenant, kind=kind, session=id, after=after, timeout=timeout, closing=self._closing)
+
+    async def tip(self) -> str:
+        """The cursor of now: ``watch(after=…)`` begins with what is committed from here on."""
+        return cursor_text(await self._engine.tip())
 
     async def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
         """One bounded background pass: folds that are due, decay, the search index, purging. Counts by name."""
@@ -209,6 +221,8 @@ def make_async_store(
     chosen = default_url() if url is None else url
     if not isinstance(chosen, str):
         raise InvalidValueError(f"url must be text, not {type(chosen).__name__}.", hint="For example 'sqlite:///app.db'.")
+    if conversations is not None and not isinstance(conversations, ConversationPolicy):
+        raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
     settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), conversations or ConversationPolicy())
@@ -274,8 +288,8 @@ def default_url() -> str:
     here = Path.cwd()
     for directory in (here, *here.parents):
         if (directory / ".sojourn").is_dir():
-            return f"sqlite:///{directory / '.sojourn' / 'sojourn.db'}"
-    return f"sqlite:///{user_data_directory() / 'sojourn.db'}"
+            return "sqlite:///" + quote(str(directory / ".sojourn" / "sojourn.db"))
+    return "sqlite:///" + quote(str(user_data_directory() / "sojourn.db"))
 
 
 def user_data_directory() -> Path:

@@ -7,7 +7,7 @@ ids, sequences and times, and leaves alone what is already there, so that it may
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from sojourn.core.codec import Json, decode, encode
 from sojourn.core.query import READABLE_STATES, EntryQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
-from sojourn.errors import CorruptError, InvalidValueError
+from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
 
@@ -130,19 +130,26 @@ class _Loading:
         self._created = False
 
     async def run(self, lines: Iterable[str]) -> Loaded:
+        if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
+            raise InvalidValueError(f"lines must be lines of text, not {type(lines).__name__}.", hint="Pass an open file.")
+        number = 0
         for number, text in enumerate(lines, 1):
-            if not text.strip():
-                continue
-            row = self._read(text, number)
-            try:
-                await self._take(row, number)
-            except (KeyError, TypeError, ValueError) as error:
-                if isinstance(error, InvalidValueError):
-                    raise
-                raise CorruptError(f"line {number} is not as an export writes it: {error!r}.") from error
-        await self._finish()
+            if not isinstance(text, str):
+                raise InvalidValueError(f"line {number} must be text, not {type(text).__name__}.")
+            if text.strip():
+                await self._understood(self._take(self._read(text, number), number), number)
+        await self._understood(self._finish(), number)
         counts = self._counts
         return Loaded(counts["sessions"], counts["entries"], counts["aliases"], counts["present"])
+
+    async def _understood(self, step: Coroutine[Any, Any, None], number: int) -> None:
+        """Take a step; what is missing or of another type in a line means that no export wrote it."""
+        try:
+            await step
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, SojournError):
+                raise
+            raise CorruptError(f"what ends in line {number} is not as an export writes it: {error!r}.") from error
 
     def _read(self, text: str, number: int) -> dict[str, Json]:
         row = decode(text, f"line {number}")

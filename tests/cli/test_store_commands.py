@@ -32,22 +32,25 @@ def _due_for_folding(user: User) -> str:
 def test_sweep_says_first_and_does_it_only_when_told(user: User) -> None:
     _old(user)
     _due_for_folding(user)
-    result = user.fine("sweep")
+    result = user.fine("sweep", "--max-age", "24h")
     assert "2  would be archived" in result.out
     assert "1  due for folding" in result.out
     assert "sojourn sweep --apply" in result.err
     assert len(user.fine("conversation", "list", "-q").lines) == 3
-    data = user.fine("sweep", "--apply", "--json").data
+    data = user.fine("sweep", "--apply", "--json", "--max-age", "24h").data
     assert data["applied"] is True
     assert (data["counts"]["archived"], data["counts"]["folded"]) == (2, 1)
     assert len(user.fine("conversation", "list", "-q").lines) == 1
-    assert user.fine("sweep", "--apply").out == "Nothing was due.\n"
-    assert user.fine("sweep").out == "Nothing is due.\n"
+    assert user.fine("sweep", "--apply", "--max-age", "24h").out == "Nothing was due.\n"
+    assert user.fine("sweep", "--max-age", "24h").out == "Nothing is due.\n"
 
 
 def test_a_dry_run_wins_over_apply(user: User) -> None:
     _old(user)
-    assert user.fine("sweep", "--apply", "--dry-run", "--json").data == {"applied": False, "counts": {"archived": 2}}
+    assert user.fine("sweep", "--apply", "--dry-run", "--json", "--max-age", "24h").data == {
+        "applied": False,
+        "counts": {"archived": 2},
+    }
     assert len(user.fine("conversation", "list", "-q").lines) == 2
 
 
@@ -60,7 +63,7 @@ def test_sweep_archives_by_the_age_it_is_told(user: User) -> None:
 
 def test_sweep_goes_on_until_nothing_is_due(user: User) -> None:
     _old(user, 600)
-    assert user.fine("sweep", "--apply", "--json").data["counts"]["archived"] == 600
+    assert user.fine("sweep", "--apply", "--json", "--max-age", "24h").data["counts"]["archived"] == 600
 
 
 # -- erase -----------------------------------------------------------------------------------------------------------

@@ -83,10 +83,10 @@ class Call:
     @property
     def place(self) -> str:
         """Where the store is, as people are told."""
-        from sojourn.engines.locate import _shown
+        from sojourn.engines.locate import shown_url
 
         path = self.path
-        return _shown(self.url) if path is None else str(path)
+        return shown_url(self.url) if path is None else str(path)
 
     @property
     def first_step(self) -> str:

@@ -38,14 +38,16 @@ def fill(name: str, parser: Parser) -> None:
 
 def _fill_sweep(parser: Parser) -> None:
     parser.description = (
-        "Do what is due: fold long conversations, archive idle ones, bring the search index up to date, purge what was\n"
-        "deleted. Without --apply it only says what it would do. An application with a runner needs no sweep."
+        "Do what is due: fold long conversations, bring the search index up to date, purge what was deleted, and with\n"
+        "--max-age archive idle ones. Without --apply it only says what it would do. An application with a runner needs\n"
+        "no sweep."
     )
-    parser.examples("sojourn sweep\nsojourn sweep --apply\nsojourn sweep --max-age never --apply")
+    parser.examples("sojourn sweep\nsojourn sweep --apply\nsojourn sweep --max-age 7d --apply")
     parser.add_argument("--apply", action="store_true", help="do it")
     parser.add_argument(
-        "--max-age", type=_age, default=timedelta(days=1), metavar="AGE",
-        help="archive conversations without a message for so long: 24h (default), 7d, ...; never archives none",
+        "--max-age", type=_age, default=None, metavar="AGE",
+        help="also archive conversations without a message for so long: 24h, 7d, ... (default: never, because the\n"
+        "application's own policy is not kept in the store)",
     )  # fmt: skip
     parser.set_defaults(run=sweep)
 

@@ -63,6 +63,7 @@ class SearchQuery:
     owner: str | None = None
     topic: str | None = None
     limit: int = 20
+    types: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,18 @@ class ThreadBackground:
         self._thread.start()
 
     def _run(self) -> None:
+        coroutine = self._body()
         try:
-            self._body().send(None)
+            coroutine.send(None)
         except StopIteration:
             return
         except BaseException as error:
             self._error = error
+        else:
+            coroutine.close()
+            self._error = RuntimeError(
+                "a coroutine suspended in blocking code: a callback given to a blocking store must be a plain function"
+            )
 
     async def join(self) -> None:
         """Wait until it has returned; raises what it raised."""

@@ -291,7 +291,7 @@ class Commit:
         keyed = None if draft is None else self._tx.keyed(draft, operation)
         if draft is None or keyed is None:
             return None
-        if keyed.fingerprint != batch.fingerprint:
+        if keyed.fingerprint and keyed.fingerprint != batch.fingerprint:  # a key that came with an import has none
             return Answer(self._now, self._refusal("key", draft))
         last = keyed.first + keyed.span - 1
         moved = Moved(

@@ -47,7 +47,7 @@ def open_engine(opening: Opening) -> Engine:
     if opener is None:
         known = ", ".join(sorted(_OPENERS))
         raise InvalidValueError(
-            f"cannot open {_shown(opening.url)!r}: the scheme must be one of {known}.",
+            f"cannot open {shown_url(opening.url)!r}: the scheme must be one of {known}.",
             hint="For a file, write sqlite:///path.db (three slashes for a relative path, four for an absolute one).",
         )
     return opener(opening)
@@ -78,7 +78,7 @@ def _sqlite(opening: Opening) -> Engine:
 
 def _unfinished(opening: Opening) -> Engine:
     raise UnsupportedError(
-        f"{_shown(opening.url)}: this engine is being built and not open to stores yet.",
+        f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
         hint="Use sqlite:///… or memory: in this release.",
     )
 
@@ -106,7 +106,7 @@ def sqlite_path(url: str) -> tuple[str, dict[str, str]]:
     return str(Path(path[1:]).expanduser()), settings
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """A URL without its password."""
     try:
         parts = urlsplit(url)

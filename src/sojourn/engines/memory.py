@@ -458,6 +458,8 @@ class MemoryEngine:
                     entry = line.entry
                     if not line.searchable or entry.text is None or query.topic not in (None, entry.topic):
                         continue
+                    if query.types is not None and entry.type not in query.types:
+                        continue
                     if words.matches(words.words(entry.text), query.words, prefix=query.prefix):
                         found.append((line.number, Hit(draft.id, entry)))
         found.sort(key=lambda item: item[0], reverse=True)
@@ -574,8 +576,9 @@ class MemoryEngine:
             }
 
     async def close(self) -> None:
-        """See `contract.Engine.close`."""
+        """See `contract.Engine.close`; who waits is woken."""
         self._closed = True
+        self._state.bell.ring()
 
 
 class AsyncMemoryEngine(MemoryEngine):

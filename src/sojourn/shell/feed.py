@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from sojourn.core.query import make_cursor, read_cursor
 from sojourn.core.session import EventRow
 from sojourn.core.times import span, to_datetime
-from sojourn.engines.contract import Engine
-from sojourn.errors import InvalidCursorError
+from sojourn.engines.contract import Engine, EventPage
+from sojourn.errors import ClosedError, InvalidCursorError
 
 PAGE = 200
 
@@ -41,10 +41,18 @@ def cursor_text(position: tuple[int, ...]) -> str:
 
 def cursor_position(cursor: str, shards: int) -> tuple[int, ...]:
     """The position of a cursor of this store."""
-    numbers = read_cursor(cursor, str, *[int] * shards)
-    if numbers[0] != "events" or any(isinstance(number, int) and number < 0 for number in numbers[1:]):
-        raise InvalidCursorError(f"not a cursor of events: {cursor!r}.", hint="Pass an event's 'cursor', unchanged.")
-    return tuple(int(number) for number in numbers[1:])
+    try:
+        name, *numbers = read_cursor(cursor, str, *[int] * shards)
+    except InvalidCursorError as error:
+        raise _no_cursor(cursor) from error
+    position = tuple(int(number) for number in numbers)
+    if name != "events" or min(position) < 0 or max(position) >= 1 << 63:
+        raise _no_cursor(cursor)
+    return position
+
+
+def _no_cursor(cursor: object) -> InvalidCursorError:
+    return InvalidCursorError(f"not a cursor of events: {cursor!r}.", hint="Pass an event's 'cursor', unchanged.")
 
 
 def event_of(row: EventRow, position: tuple[int, ...]) -> Event:
@@ -66,12 +74,29 @@ async def follow(
     closing: list[bool],
 ) -> AsyncIterator[Event]:
     """Events behind ``after`` (None: from now on); ends after ``timeout`` without one, or when ``closing`` is filled."""
+    try:
+        async for event in _follow(engine, tenant, kind, session, after, timeout, closing):
+            yield event
+    except ClosedError:
+        return
+
+
+async def _follow(
+    engine: Engine,
+    tenant: str,
+    kind: str | None,
+    session: str | None,
+    after: str | None,
+    timeout: timedelta | None,
+    closing: list[bool],
+) -> AsyncIterator[Event]:
     tip = await engine.tip()
     position = tip if after is None else cursor_position(after, len(tip))
     while not closing:
         page = await engine.events(tenant, position, PAGE, kind=kind, session=session)
         if page.gap:
-            yield Event(cursor_text(page.cursor), kind or "", session or "", "gap", 0, None, to_datetime(await engine.now()))
+            position = _before(page)
+            yield Event(cursor_text(position), kind or "", session or "", "gap", 0, None, to_datetime(await engine.now()))
         for row in page.events:
             position = _advanced(position, row)
             yield event_of(row, position)
@@ -81,6 +106,14 @@ async def follow(
             patience = 1.0 if timeout is None else span(timeout) / 1_000_000
             if await engine.changed(position, patience) == "timeout" and timeout is not None:
                 return
+
+
+def _before(page: EventPage) -> tuple[int, ...]:
+    """The position in front of the events of a page."""
+    position = list(page.cursor)
+    for row in reversed(page.events):
+        position[row.shard] = row.number - 1
+    return tuple(position)
 
 
 def _advanced(position: tuple[int, ...], row: EventRow) -> tuple[int, ...]:

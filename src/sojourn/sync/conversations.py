@@ -200,6 +200,7 @@ class Conversations:
         """What a model should be given: summaries first, then the newest messages, within ``budget`` tokens.
 
         Never a tool's result without its call, never a call without its result. ``count`` gives the tokens of a text.
+        A fold that is due is made first, when the policy's summariser is the built-in one (which waits for nobody).
         """
         return run_sync(self._aio.window(id, budget=budget, count=count))
 

@@ -60,6 +60,10 @@ class Store:
         """
         return SyncIterator(self._aio.watch(kind, id, after, timeout=timeout))
 
+    def tip(self) -> str:
+        """The cursor of now: ``watch(after=…)`` begins with what is committed from here on."""
+        return run_sync(self._aio.tip())
+
     def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
         """One bounded background pass: folds that are due, decay, the search index, purging. Counts by name."""
         return run_sync(self._aio.sweep(limit, dry_run=dry_run))

@@ -1,5 +1,7 @@
 """Fixtures for tests of programs that use Sojourn: a store in memory and a clock that is moved by hand.
 
+For example::
+
     def test_a_day_later(sojourn_store, sojourn_clock):
         talk = sojourn_store.conversations.get_or_create("alice")
         sojourn_clock.advance(timedelta(days=2))

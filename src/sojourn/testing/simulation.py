@@ -64,6 +64,10 @@ GUARDS: Final = {
 
 _MOST_STEPS: Final = 100_000
 
+_PATIENCE: Final = (0.0, 0.5, 0.9, 0.97)
+"""How likely an operation goes on rather than another: some races are lost in the thick of things, others only when one
+operation does much while another is about to commit."""
+
 
 class FailureFound(AssertionError):
     """A scenario failed; ``seed`` (and ``crash_after``) bring the same run about again, ``steps`` say what happened."""
@@ -165,8 +169,11 @@ class Simulation:
     async def race(self, *operations: Operation[Any], crash: int | None = None) -> list[Outcome[Any]]:
         """Do these at the same time; how each ended. The one with the number ``crash`` is dropped when this run drops one."""
         tasks = [_Task(number, _awaiting(operation)) for number, operation in enumerate(operations)]
+        patience = self.random.choice(_PATIENCE)
+        task: _Task | None = None
         while waiting := [task for task in tasks if not task.ended]:
-            task = self.random.choice(waiting)
+            if task is None or task.ended or self.random.random() >= patience:
+                task = self.random.choice(waiting)
             if task.number == crash and task.steps == self.crash_after:
                 self._drop(task)
             else:

@@ -25,8 +25,8 @@ from sojourn.engines.bell import Bell
 from sojourn.engines.contract import Clock
 from sojourn.engines.embedded import Commit
 from sojourn.engines.sqlite.connections import Connections
-from sojourn.engines.sqlite.forks import QUIET
 from sojourn.engines.sqlite.faults import code_of, translate
+from sojourn.engines.sqlite.forks import QUIET
 from sojourn.engines.sqlite.transaction import Memory, Writing
 from sojourn.errors import ClosedError, OutcomeUnknownError, SojournError, UnavailableError
 

@@ -42,10 +42,12 @@ class Connections:
         self._idle: deque[sqlite3.Connection] = deque()
         self._open: list[sqlite3.Connection] = []
         self._pid = os.getpid()
+        self._using: deque[None] = deque()
+        """One for each read that is going on."""
         self._paused: threading.Event | None = None
         self._closed = False
 
-    def prepare(self) -> None:
+    def prepare(self, *, create: bool) -> None:
         """Make the directory and the file (0700, 0600) when they are missing; refuse file systems that WAL cannot use."""
         path = Path(self.path)
         kind = _file_system(path)
@@ -59,8 +61,10 @@ class Connections:
                 if 0 < path.stat().st_size < _EMPTIEST:
                     raise CorruptError(f"{path} is not a Sojourn store.", hint="Check the path.")
                 return
-            if self.read_only:
-                raise UnavailableError(f"{path} does not exist.", hint="A read-only store must exist already.")
+            if self.read_only or not create:
+                raise UnavailableError(
+                    f"{path} does not exist.", hint="A store that is only read, or not migrated, must exist already."
+                )
             if not path.parent.exists():
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not path.exists():
@@ -140,31 +144,41 @@ class Connections:
     def take(self) -> sqlite3.Connection:
         """An idle connection, or a new one."""
         self.check_process()
-        paused = self._paused
-        if paused is not None:
-            paused.wait(QUIET)
+        self._using.append(None)
+        while (paused := self._paused) is not None:  # a look after the word: either sees the other
+            self._using.pop()
+            paused.wait()
+            self._using.append(None)
         try:
             return self._idle.pop()
         except IndexError:
+            pass
+        try:
             return self.connect()
+        except BaseException:
+            self._using.pop()
+            raise
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """A connection that was taken is idle again."""
         self._idle.append(connection)
         if self._closed:  # meanwhile: whoever uses a connection closes it
             self._close_idle()
+        self._using.pop()
 
     def begin(self, connection: sqlite3.Connection) -> None:
         """Start a write transaction; waits with jitter while another process has the lock, at most the time limit.
 
         The busy handler of SQLite backs off up to 100 ms and starves whoever waits behind a fast writer (ADR 004).
         """
+        if self.read_only:
+            raise ReadOnlyError(f"{self.path} was opened read-only.", hint="Open it without mode=ro to write.")
         try:
             connection.execute("begin immediate")
             return
         except sqlite3.Error as error:
             if not is_busy(error):
-                raise self._refused(error) from error
+                raise translate(error, self.path) from error
         limit = time.monotonic() + self.timeout
         while True:
             time.sleep(random.uniform(0.0002, 0.0004))  # noqa: S311  # jitter, not a secret
@@ -173,17 +187,12 @@ class Connections:
                 return
             except sqlite3.Error as error:
                 if not is_busy(error):
-                    raise self._refused(error) from error
+                    raise translate(error, self.path) from error
                 if time.monotonic() > limit:
                     raise UnavailableError(
                         f"{self.path} was busy for {self.timeout:g} s: another process holds its write lock.",
                         hint="Nothing was stored; try again.",
                     ) from error
-
-    def _refused(self, error: sqlite3.Error) -> Exception:
-        if self.read_only:
-            return ReadOnlyError(f"{self.path} was opened read-only.", hint="Open it without mode=ro to write.")
-        return translate(error, self.path)
 
     def forget(self, connection: sqlite3.Connection) -> None:
         """Close a connection for good."""
@@ -199,6 +208,7 @@ class Connections:
             _inherited.setdefault(_file(self.path), []).extend(self._open)
         self._open = []
         self._idle = deque()
+        self._using = deque()
         self._paused = None
         self._pid = os.getpid()
         return True
@@ -208,7 +218,7 @@ class Connections:
         self._paused = threading.Event()
         limit = time.monotonic() + QUIET
         self._close_idle()
-        while self._open and time.monotonic() < limit:
+        while (self._using or self._open) and time.monotonic() < limit:
             time.sleep(0.0005)
             self._close_idle()
 

@@ -51,11 +51,12 @@ class SqliteEngine:
         self._timeout = timeout
         self._durability = durability
         self._connections = Connections(path, durability=durability, timeout=timeout, read_only=read_only)
-        self._connections.prepare()
+        self._connections.prepare(create=migrate)
         self._bell = Bell()
         self._committer = Committer(self._connections, clock, self._bell)
         self._commits: ThreadCommits | LoopCommits = self._make_commits()
         self._closed = False
+        watch_forks(self)
         try:
             with self._connections.reader() as connection:
                 if not read_only and migrate:
@@ -64,7 +65,6 @@ class SqliteEngine:
         except BaseException:
             self._connections.close()
             raise
-        watch_forks(self)
 
     def _make_commits(self) -> ThreadCommits | LoopCommits:
         return ThreadCommits(self._committer, self._timeout)
@@ -106,6 +106,8 @@ class SqliteEngine:
         rows: ErasedRows = await self._commits.submit(
             lambda writing, connection: upkeep.erase(writing, connection, tenant, owner, limit)
         )
+        if rows.complete:
+            await self._away(_checkpoint, one_moment=False)
         return rows
 
     # -- bounded reads: here and now -------------------------------------------------------------------------------
@@ -259,10 +261,13 @@ class SqliteEngine:
             raise
         return target.stat().st_size
 
-    async def _away(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _away(self, work: Callable[[sqlite3.Connection], T], *, one_moment: bool = True) -> T:
         """Run an unbounded read where it does not hold anybody up; in blocking code that is here."""
+        return self._read(work, one_moment=one_moment)
+
+    def _read(self, work: Callable[[sqlite3.Connection], T], *, one_moment: bool) -> T:
         self._check_open()
-        with self._connections.snapshot() as connection:
+        with self._connections.snapshot() if one_moment else self._connections.reader() as connection:
             return work(connection)
 
     # -- waiting ---------------------------------------------------------------------------------------------------
@@ -328,16 +333,10 @@ class AsyncSqliteEngine(SqliteEngine):
     def _make_commits(self) -> LoopCommits:
         return LoopCommits(self._committer, self._timeout)
 
-    async def _away(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _away(self, work: Callable[[sqlite3.Connection], T], *, one_moment: bool = True) -> T:
         import asyncio
 
-        self._check_open()
-
-        def read() -> T:
-            with self._connections.snapshot() as connection:
-                return work(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(None, read)
+        return await asyncio.get_running_loop().run_in_executor(None, lambda: self._read(work, one_moment=one_moment))
 
     async def _wait(self, seen: int, timeout: float) -> None:
         await self._bell.wait_async(seen, timeout)
@@ -361,3 +360,8 @@ class AsyncSqliteEngine(SqliteEngine):
             await asyncio.get_running_loop().run_in_executor(None, self._commits.close)
             self._committer.close()
             self._connections.close()
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Copy the write-ahead log back and empty it, so that what was erased is in no file; who reads at this moment delays it."""
+    connection.execute("pragma wal_checkpoint(truncate)")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from sojourn.core import words
+from sojourn.core.codec import encode
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Entry, EventRow, Session
 from sojourn.engines.contract import EventPage, Hit
@@ -87,12 +88,15 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
     direction, sign = ("asc", ">") if ascending else ("desc", "<")
     by_bucket = query.order in ("activity", "idle")
     order = f"bucket {direction}, id {direction}" if by_bucket else f"id {direction}"
+    # By name: with two bounds on the bucket the planner would rather walk through everybody's sessions than the owner's.
+    owned = "_owner" if table == "sojourn_session" and query.owner is not None else ""
+    index = f"{table}{owned}_{'activity' if by_bucket else 'created'}"
     active_at = "active_at" if table == "sojourn_session" else f"(select active_at {_TAGGED})"
     walks: list[str] = []
     values: list[Any] = []
     for kind in query.kinds:
         for state in query.states:
-            walk = f"select n, bucket, id from {table} where {prefix} and kind = ? and state = ?"  # noqa: S608
+            walk = f"select n, bucket, id from {table} indexed by {index} where {prefix} and kind = ? and state = ?"  # noqa: S608
             values.extend([*scope, kind, state])
             if query.after is not None:
                 walk += f" and (bucket, id) {sign} (?, ?)" if by_bucket else f" and id {sign} ?"
@@ -172,7 +176,7 @@ def search(connection: sqlite3.Connection, query: SearchQuery) -> list[Hit]:
     """Indexed entries and those that still wait for the index; the waiting ones are newer, so they come first."""
     indexed_through = int((connection.execute(SQL["meta"], ("indexed_through",)).fetchone() or ("0",))[0])
     found: list[Hit] = []
-    tail = connection.execute(SQL["tail"], (indexed_through, query.tenant, query.kind, query.owner, query.topic))
+    tail = connection.execute(SQL["tail"], (indexed_through, *_filter_values(query)))
     for row in tail:
         if len(found) >= query.limit:
             return found
@@ -184,8 +188,12 @@ def search(connection: sqlite3.Connection, query: SearchQuery) -> list[Hit]:
 
 
 def _matching(connection: sqlite3.Connection, query: SearchQuery, limit: int) -> sqlite3.Cursor:
-    values = (_expression(query), query.tenant, query.kind, query.owner, query.topic, limit)
-    return connection.execute(SQL["match"], values)
+    return connection.execute(SQL["match"], (_expression(query), *_filter_values(query), limit))
+
+
+def _filter_values(query: SearchQuery) -> tuple[str | None, ...]:
+    types = None if query.types is None else encode(list(query.types))
+    return query.tenant, query.kind, query.owner, query.topic, types
 
 
 def _expression(query: SearchQuery) -> str:

@@ -206,7 +206,8 @@ select s.id, e.id & 4294967295, e.type, e.label, e.topic, e.author, e.text, e.da
 from sojourn_words join sojourn_word r on r.n = sojourn_words.rowid join sojourn_entry e on e.id = r.entry
   join sojourn_session s on s.n = e.id >> 32
 where sojourn_words match ?1 and s.tenant = ?2 and s.kind = ?3 and (?4 is null or s.owner = ?4)
-  and (?5 is null or e.topic = ?5) and s.state in ('active', 'ended', 'archived') order by sojourn_words.rowid desc limit ?6;
+  and (?5 is null or e.topic = ?5) and (?6 is null or e.type in (select value from json_each(?6)))
+  and s.state in ('active', 'ended', 'archived') order by sojourn_words.rowid desc limit ?7;
 
 -- name: tail
 -- Entries that wait for the index, newest first. Cross joins keep the order: from the few events to their entries.
@@ -216,5 +217,6 @@ from sojourn_event v cross join sojourn_session s on s.n = v.session
   cross join sojourn_entry e on e.id between (v.session << 32) + v.first and (v.session << 32) + v.last
 where v.deferred and v.n > ?1 and v.tenant = ?2 and v.kind = ?3 and s.state in ('active', 'ended', 'archived')
   and (?4 is null or s.owner = ?4) and (?5 is null or e.topic = ?5) and e.text is not null
+  and (?6 is null or e.type in (select value from json_each(?6)))
   and not exists (select 1 from sojourn_word where entry = e.id)
 order by v.n desc, e.id desc;

@@ -24,6 +24,8 @@ _INSERT_EVENT = SQL["insert_event"]
 _counters = json.JSONEncoder(separators=(",", ":")).encode
 
 LOG_BITS: Final = 32
+STALE_WORDS: Final = "stale_words"
+"""Whether the index still holds words of removed entries: none, some, or merging."""
 
 
 def entry_number(log: int, sequence: int) -> int:
@@ -320,6 +322,7 @@ def unindex(connection: sqlite3.Connection, entry: int) -> None:
         _, text, tenant, kind, owner = row
         connection.execute(SQL["delete_words"], (where[0], index_words(tenant, kind, owner, text)))
     connection.execute(SQL["delete_word"], where)
+    connection.execute(SQL["put_meta"], (STALE_WORDS, "some"))
 
 
 def aliases_at(connection: sqlite3.Connection, tenant: str, target: str) -> list[Alias]:

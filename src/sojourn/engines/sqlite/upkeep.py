@@ -6,9 +6,20 @@ import sqlite3
 
 from sojourn.engines.contract import ErasedRows
 from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE
-from sojourn.engines.sqlite.transaction import LOG_BITS, SQL, Writing, entry_number, index_entries, index_words, unindex
+from sojourn.engines.sqlite.transaction import (
+    LOG_BITS,
+    SQL,
+    STALE_WORDS,
+    Writing,
+    entry_number,
+    index_entries,
+    index_words,
+    unindex,
+)
 
 _LOG_END = (1 << LOG_BITS) - 1
+_MERGE = 500
+"""Index pages that one pass may rewrite."""
 
 
 def index(connection: sqlite3.Connection, limit: int) -> int:
@@ -31,8 +42,8 @@ def index(connection: sqlite3.Connection, limit: int) -> int:
 
 
 def purge(connection: sqlite3.Connection, limit: int, now: int) -> int:
-    """Remove at most about ``limit`` rows that nobody can see any more."""
-    removed = 0
+    """Remove at most about ``limit`` rows that nobody can see any more, and the words of what was removed."""
+    removed = _compact(connection)
     for (log,) in connection.execute(SQL["purgeable"], (limit,)).fetchall():
         removed += _purge_session(connection, log, limit - removed)
         if removed >= limit:
@@ -45,6 +56,23 @@ def purge(connection: sqlite3.Connection, limit: int, now: int) -> int:
     if removed >= limit:
         return removed
     return removed + _purge_events(connection, limit - removed, now)
+
+
+def _compact(connection: sqlite3.Connection) -> int:
+    """Merge the parts of the search index that still hold removed words, a bounded piece at a time; 1 while there are some.
+
+    FTS5 notes what was deleted and forgets it when its segments are merged. A negative number of pages begins such a merge of
+    everything, positive ones go on with it, and fewer than two changes say that it is done (SQLite, FTS5, 6.8).
+    """
+    state = connection.execute(SQL["meta"], (STALE_WORDS,)).fetchone()
+    if state is None or state[0] == "none":
+        return 0
+    before = connection.total_changes
+    pages = -_MERGE if state[0] == "some" else _MERGE
+    connection.execute("insert into sojourn_words (sojourn_words, rank) values ('merge', ?)", (pages,))
+    done = state[0] == "merging" and connection.total_changes - before < 2
+    connection.execute(SQL["put_meta"], (STALE_WORDS, "none" if done else "merging"))
+    return 0 if done else 1
 
 
 def _purge_session(connection: sqlite3.Connection, log: int, limit: int) -> int:
@@ -138,4 +166,5 @@ def erase(writing: Writing, connection: sqlite3.Connection, tenant: str, owner: 
     complete = len(written) < left
     if complete:
         connection.execute("insert into sojourn_words (sojourn_words) values ('optimize')")
+        connection.execute(SQL["put_meta"], (STALE_WORDS, "none"))
     return ErasedRows(sessions, entries + len(written), aliases, leases, complete=complete)

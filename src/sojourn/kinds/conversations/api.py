@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from sojourn.core.batch import Answer, Change, Delete, Guard, NewEntry, Point, Redact, Refusal, Write
+from sojourn.core.batch import Answer, Change, Delete, Guard, NewEntry, Point, Refusal, Write
 from sojourn.core.codec import Json, check_key, check_number, check_text
 from sojourn.core.query import (
     READABLE_STATES,
@@ -87,17 +87,17 @@ class AsyncConversations:
         name = check_text(display_name, "display_name", 1024)
         if bool(channel) != bool(handle) and (handle or user_id is None):
             raise InvalidValueError("a channel handle needs both channel and channel_user_id.", hint="Or give a user_id.")
-        if user_id is not None:
-            user = check_key(user_id, "user_id")
-        elif handle:
+        if user_id is None and not handle:
+            raise InvalidValueError("get_or_create needs a user_id, or channel and channel_user_id.")
+        if user_id is None:
             user = await self._people.person(channel, handle)
         else:
-            raise InvalidValueError("get_or_create needs a user_id, or channel and channel_user_id.")
-        if handle:
-            await self._people.claim(user, channel, handle)
+            user = check_key(user_id, "user_id")
+            if handle:
+                await self._people.claim(user, channel, handle)
         channels = {channel: handle} if handle else {}
         session = await perform(lambda: self._people.current(user, name, channels), KIND)
-        if handle:
+        if handle and not await self._people.is_settled(session, user, channel, handle):
             session = await self._people.settle(session, user, channel, handle)
         return await self._shown(session) if with_messages else rules.conversation_of(session)
 
@@ -124,7 +124,9 @@ class AsyncConversations:
         operation = operation_key(key)
         mark = fingerprint("create", user, title, name, channel, handle, more)
         if operation is not None:
-            answer = await self._unit.attempt(user, Point(AliasKey(user, CURRENT, user), None, -1), key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(
+                user, Point(AliasKey(user, CURRENT, user), None, -1), key=operation, fingerprint=mark
+            )
             if answer.refusal is None:
                 return rules.conversation_of(await self._reader.session(answer.moved[0].id))
             if answer.refusal.reason == "key":
@@ -186,7 +188,8 @@ class AsyncConversations:
     ) -> Conversation:
         """Patch the metadata key by key inside the commit (nothing is lost when others patch other keys), or the title."""
         session = await self._reader.session(id)
-        gone = list(unset) if isinstance(unset, Iterable) and not isinstance(unset, str) else unset
+        given: Any = unset  # whatever it is: the rule says what is wrong with it
+        gone = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
         changes, removed = rules.patch(set, gone, rules.data_of(session).get("metadata", {}), self._policy)
         if title is not None:
             changes = (*changes, (("title",), check_text(title, "title", 1024)))
@@ -289,9 +292,10 @@ class AsyncConversations:
         lease: Lease | None = None,
     ) -> builtins.list[Message]:
         """Append several messages, all or none, in order. Each is an object with the parameters of `append`."""
-        if isinstance(messages, str) or not isinstance(messages, Iterable):
-            raise InvalidValueError(f"messages must be a list of objects, not {type(messages).__name__}.")
-        entries = tuple(self._entry(item) for item in messages)
+        given: Any = messages
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InvalidValueError(f"messages must be a list of objects, not {type(given).__name__}.")
+        entries = tuple(self._entry(item) for item in given)
         if not entries:
             await self._reader.session(id)
             return []
@@ -376,6 +380,7 @@ class AsyncConversations:
         """What a model should be given: summaries first, then the newest messages, within ``budget`` tokens.
 
         Never a tool's result without its call, never a call without its result. ``count`` gives the tokens of a text.
+        A fold that is due is made first, when the policy's summariser is the built-in one (which waits for nobody).
         """
         check_number(budget, "budget", 1)
         session = await self._folding.folded(await self._reader.session(id))
@@ -395,9 +400,10 @@ class AsyncConversations:
         if not wanted:
             raise InvalidValueError("a search needs at least one word of letters or digits.")
         owner = None if user_id is None else check_key(user_id, "user_id")
+        channel = None if channel is None else rules.check_channel(channel)
         prefix = not query[-1:].isspace()
         hits = await self._unit.engine.search(
-            SearchQuery(self._unit.tenant, KIND, wanted, prefix, owner, channel, page_limit(limit))
+            SearchQuery(self._unit.tenant, KIND, wanted, prefix, owner, channel, page_limit(limit), (rules.MESSAGE,))
         )
         views: dict[str, View] = {}
         found = []
@@ -609,16 +615,7 @@ class AsyncConversations:
 
         Its place stays. A summary that mentions it is not changed: redact that as well, or fold again.
         """
-        session = await self._reader.session(id)
-        rules.check_sequence(session, sequence)
-        await self._unit.commit(
-            session.home,
-            Redact(session.id, (sequence,)),
-            Write(session.id, Guard(open=False), next_phase=True, change="window_changed"),  # a summary of it that is being made
-            key=operation_key(key),
-            fingerprint=fingerprint("redact", id, sequence),
-            what=KIND,
-        )
+        await self._places.redact(id, sequence, operation_key(key))
         return await self._reader.message(id, sequence)
 
     async def clear(self, id: str, *, key: str | None = None) -> Conversation:

@@ -73,6 +73,10 @@ class People:
 
         await perform(step, "channel handle")
 
+    async def is_settled(self, session: Session, user: str, channel: str, handle: str) -> bool:
+        """Whether the current conversation names the handle and the person has no other in the channel: one read."""
+        return rules.handle_in(session, channel) == handle and set(await self._held(user, channel)) == {handle}
+
     async def settle(self, session: Session, user: str, channel: str, handle: str | None) -> Session:
         """Bring records and handles of a person's channel together: ``handle`` (None: none) and no other.
 
@@ -80,22 +84,25 @@ class People:
         frees a handle has read its epoch *before* the record. So a handle that was linked meanwhile is not freed, and of two
         who link different ones the later record stands. (Simulated with a crash after every step.)
         """
-        wrote, confirmed, lost = False, True, None
+        written: set[str] = set()
+        confirmed, lost = True, None
         for _ in range(_ROUNDS):
             held = await self._held(user, channel)
             records = await self._records(session, user)
             named = rules.handle_in(records[-1], channel)
-            if wrote:
+            if records[-1].id in written:
                 handle = named
             if any(rules.handle_in(record, channel) != handle for record in records):
                 await self._name(user, records, channel, handle)
-                wrote, confirmed = True, handle is None
+                written.update(record.id for record in records)
+                confirmed = handle is None
             elif handle is not None and (handle not in held or not confirmed):
                 try:
                     await self.claim(user, channel, handle, anew=True)
                     confirmed = True
                 except ConflictError as error:  # it was freed meanwhile, and somebody else was faster
-                    lost, wrote, handle = error, False, min(held.keys() - {handle}, default=None)
+                    lost, handle = error, min(held.keys() - {handle}, default=None)
+                    written.clear()
             else:
                 for other, alias in held.items():
                     if other != handle:

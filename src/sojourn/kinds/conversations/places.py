@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sojourn.core.batch import Create, Guard, Refusal, Write
+from sojourn.core.batch import Create, Guard, Redact, Refusal, Write
 from sojourn.core.codec import Json, check_number, check_text
 from sojourn.core.query import EntryQuery
 from sojourn.core.session import Session
@@ -155,6 +155,30 @@ class Places:
             return counters["checkpoint"], counters["checkpoint_at"]
 
         return await perform(step, KIND)
+
+    async def redact(self, id: str, sequence: int, operation: str | None) -> None:
+        """Empty a message; the phase moves, so that a summary of it that is being made is not stored."""
+        mark = fingerprint("redact", id, sequence)
+
+        async def step() -> bool | Refusal:
+            session = await self._reader.session(id)
+            rules.check_sequence(session, sequence)
+            if await self._unit.replayed(session, operation, mark) is not None:
+                return True
+            shown = any(first <= sequence <= last for first, last in rules.view_of(session).ranges(1, session.last_sequence))
+            _, tokens, _ = rules.tally(await self._reader.at(id, (sequence,)))
+            left = Write(
+                session.id,
+                Guard(open=False, version=session.version + 1),  # the redaction before it, in this batch, moves it by one
+                add=(("tokens", 1 - tokens if shown and tokens else 0),),
+                next_phase=True,
+                change="window_changed",
+            )
+            gone = Redact(session.id, (sequence,), Guard(open=False, version=session.version))
+            answer = await self._unit.attempt(session.home, gone, left, key=operation, fingerprint=mark)
+            return answer.refusal or True
+
+        await perform(step, KIND)
 
     async def pop(self, id: str, operation: str | None) -> int:
         """Hide the last visible message; its sequence, 0 when there is none."""

@@ -303,7 +303,7 @@ def is_past_age(session: Session, now: int, policy: ConversationPolicy) -> bool:
 
 def cutoff(now: int, max_age: timedelta) -> int:
     """Conversations whose last message came before this instant are older than ``max_age``."""
-    return now - span(max_age, "max_age") + 1
+    return max(now - span(max_age, "max_age"), 0) + 1
 
 
 def decay_cutoff(now: int, policy: ConversationPolicy) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sojourn.core.batch import Deadline, Guard, Write
+from sojourn.core.batch import Deadline, Guard, Lend, Write, Yield
 from sojourn.core.query import SessionQuery
 from sojourn.core.session import Session
 from sojourn.core.times import MINUTE
@@ -32,22 +32,27 @@ class ConversationSweep:
         self._conversations = conversations
 
     async def due(self, session: Session) -> Counter[str]:
-        """Fold a conversation that is due; claimed first, so that of many processes one asks the summariser."""
+        """Fold a conversation that is due; claimed first, so that of many processes one asks the summariser.
+
+        An append makes it due again at once, so the claim is a lease; the deadline keeps it out of the way meanwhile.
+        """
         now = await self._unit.engine.now()
-        if not await self._postpone(session, Guard(version=session.version, due=True), now + CLAIM):
+        name = f"fold/{session.id}"
+        postpone = Write(session.id, Guard(due=True), deadline=Deadline(at=now + CLAIM), change="fold_claimed")
+        claim = await self._unit.attempt(session.home, Lend(name, "sweep", CLAIM), postpone)
+        if claim.refusal is not None:
             return Counter()
+        (fence,) = claim.fences
         try:
             folded = await self._conversations.consolidate(session.id)
         except SummariserError:
-            await self._postpone(session, Guard(), now + RETRY)
+            later = Write(session.id, Guard(), deadline=Deadline(at=now + RETRY), change="fold_failed")
+            await self._unit.attempt(session.home, Lend(name, "sweep", RETRY, fence), later)
             return Counter(fold_failed=1)
         except (ConflictError, EndedError, NotFoundError):  # others changed, closed or deleted it meanwhile
-            return Counter()
+            folded = None
+        await self._unit.attempt(session.home, Yield(name, fence))
         return Counter(folded=folded is not None)
-
-    async def _postpone(self, session: Session, guard: Guard, until: int) -> bool:
-        write = Write(session.id, guard, deadline=Deadline(at=until), change="fold_claimed")
-        return (await self._unit.attempt(session.home, write)).refusal is None
 
     async def age(self, limit: int, *, dry_run: bool) -> Counter[str]:
         """Decay what is past its age, at most ``limit`` conversations."""

@@ -1,0 +1,337 @@
+"""Where the tests of conversations work: each is written once, and runs on memory and SQLite, in both colours.
+
+A test is an `async def` that takes a `lab`. In the asynchronous colour it runs under an event loop, on `sojourn.aopen`. In
+the blocking colour it is stepped by `run_sync` on `sojourn.open`: the real generated classes, behind a face with the
+asynchronous names that calls them when it is awaited, and never suspends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+
+import pytest
+
+import sojourn
+from sojourn import AsyncConversations, AsyncStore, ConversationPolicy, Event, Message, Messages
+from sojourn.shell.bridge import run_sync
+from sojourn.store import Settings
+from sojourn.testing.clocks import ManualClock
+
+T = TypeVar("T")
+
+Work = Callable[[], Awaitable[T]]
+
+COMBINATIONS: Final = [
+    pytest.param(("memory", True), id="memory"),
+    pytest.param(("memory", False), id="memory-async"),
+    pytest.param(("sqlite", True), id="sqlite"),
+    pytest.param(("sqlite", False), id="sqlite-async"),
+]
+
+HUNG: Final = 60.0
+"""Seconds after which threads that run together count as hung."""
+
+
+# ------------------------------------------------------------------------------------ blocking code with asynchronous names
+
+
+class _Context:
+    """A blocking context manager, entered with ``async with``."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aenter__(self) -> Any:
+        return self._inner.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return self._inner.__exit__(kind, error, trace)
+
+
+class _Steps:
+    """A blocking iterator, iterated with ``async for``."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __aiter__(self) -> _Steps:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self._inner)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self._inner.close()
+
+
+_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner"}
+_STEPS: Final = {("Store", "watch"), ("Store", "export")}
+
+
+class _Face:
+    """A generated blocking object with the asynchronous names."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if isinstance(value, (sojourn.Conversations, sojourn.Sessions)):
+            return _Face(value)
+        if not inspect.ismethod(value):
+            return value
+        if name in _CONTEXTS:
+            return lambda *args, **named: _Context(value(*args, **named))
+        if (type(self._inner).__name__, name) in _STEPS:
+            return lambda *args, **named: _Steps(value(*args, **named))
+        if name == "for_tenant":
+            return lambda *args, **named: _Face(value(*args, **named))
+
+        async def call(*args: Any, **named: Any) -> Any:
+            return value(*args, **named)
+
+        return call
+
+
+# --------------------------------------------------------------------------------------------------------- the laboratory
+
+
+class Lab:
+    """One store on a fresh place. ``clock`` is its time, and stands still unless it is moved."""
+
+    def __init__(self, engine: str, path: Path, *, blocking: bool) -> None:
+        self.engine = engine
+        self.blocking = blocking
+        self.path = path / "conversations.db"
+        self.clock = ManualClock()
+        self._opened: list[AsyncStore] = []
+
+    @property
+    def url(self) -> str:
+        """Of the place."""
+        return "memory:" if self.engine == "memory" else f"sqlite:///{self.path}"
+
+    def open(self, **options: Any) -> AsyncStore:
+        """One more store on the place (in memory: on a place of its own), as another program would open it."""
+        options = {"clock": self.clock, **options}
+        store: Any
+        if self.blocking:
+            store = _Face(sojourn.open(self.url, **options))
+        else:
+            store = run_sync(_opened(sojourn.aopen(self.url, **options)))
+        self._opened.append(store)
+        return cast("AsyncStore", store)
+
+    @cached_property
+    def store(self) -> AsyncStore:
+        """The store, with default policies."""
+        return self.open()
+
+    @property
+    def talks(self) -> AsyncConversations:
+        """Its conversations."""
+        return self.store.conversations
+
+    def under(self, **policy: Any) -> AsyncStore:
+        """The same store under another policy for conversations."""
+        inner = cast("Any", self.store)
+        aio = inner._inner._aio if self.blocking else inner
+        settings: Settings = replace(aio._settings, conversations=ConversationPolicy(**policy))
+        made = AsyncStore(aio._engine, settings, owns_engine=False)
+        return cast("AsyncStore", _Face(sojourn.Store(made))) if self.blocking else made
+
+    async def close(self) -> None:
+        """Close every store that was opened."""
+        for store in self._opened:
+            await store.close()
+
+    # -- short ways to say things ----------------------------------------------------------------------------------
+
+    def later(self, **duration: float) -> None:
+        """Move the clock (``hours=5``, or backwards: ``hours=-5``)."""
+        self.clock.advance(timedelta(**duration))
+
+    async def talk(self, *texts: str, user: str | int = "ann", talks: AsyncConversations | None = None, **more: Any) -> str:
+        """The id of a new conversation with these messages, of the user and the assistant in turn."""
+        chosen = self.talks if talks is None else talks
+        made = await chosen.create(user, **more)
+        if texts:
+            await chosen.extend(made.id, self.in_turn(texts))
+        return made.id
+
+    async def long_talk(self, count: int, *, user: str | int = "ann", talks: AsyncConversations | None = None) -> str:
+        """The id of a new conversation of ``count`` messages: "message 1", "message 2", …"""
+        return await self.talk(*self.numbered(count), user=user, talks=talks)
+
+    async def texts(self, talk: str, **listing: Any) -> list[str]:
+        """What a list of messages shows, as texts; summaries as ``[first-last]``."""
+        return self.shown(await self.talks.messages(talk, **listing))
+
+    async def events(self, **only: Any) -> list[Event]:
+        """All events so far."""
+        return [event async for event in self.store.watch(after=self.beginning, timeout=timedelta(0), **only)]
+
+    @property
+    def beginning(self) -> str:
+        """The cursor before the first event."""
+        from sojourn.shell.feed import cursor_text
+
+        return cursor_text((0,))
+
+    def on_disk(self) -> bytes:
+        """All bytes of the store's files, after the write-ahead log was folded into the database."""
+        import sqlite3
+
+        connection = sqlite3.connect(self.path)
+        try:
+            busy, _, _ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+            assert not busy
+        finally:
+            connection.close()
+        return b"".join(file.read_bytes() for file in sorted(self.path.parent.glob(self.path.name + "*")))
+
+    @staticmethod
+    def numbered(count: int, start: int = 1) -> list[str]:
+        """The texts of a long talk."""
+        return [f"message {number}" for number in range(start, start + count)]
+
+    @staticmethod
+    def in_turn(texts: Iterable[str]) -> list[dict[str, Any]]:
+        """Messages of the user and the assistant in turn."""
+        return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+
+    @staticmethod
+    def shown(messages: Iterable[Message]) -> list[str]:
+        """Messages as texts; summaries of a fold as ``[first-last]``."""
+        return [
+            message.text if message.covers is None else f"[{message.covers[0]}-{message.covers[1]}]" for message in messages
+        ]
+
+    @staticmethod
+    def brief(messages: Messages) -> str:
+        """A summariser that says how much it was given."""
+        return f"summary of {len(messages)}"
+
+    # -- at the same time ------------------------------------------------------------------------------------------
+
+    async def together(self, *works: Work[T]) -> list[T]:
+        """Do these at the same time, in threads or in tasks; the results in order, or the first error."""
+        results: list[T] = []
+        for outcome in await self.outcomes(*works):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            results.append(outcome)
+        return results
+
+    @staticmethod
+    def in_thread(work: Work[T]) -> T:
+        """The result of blocking work in a thread of its own, as when somebody else does it meanwhile."""
+        outcome = _in_threads((work,))[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def outcomes(self, *works: Work[T]) -> list[T | BaseException]:
+        """As `together`, with each error in the place of its result."""
+        if self.blocking:
+            return _in_threads(works)
+        return await asyncio.gather(*(work() for work in works), return_exceptions=True)
+
+
+async def _opened(opening: Awaitable[AsyncStore]) -> AsyncStore:
+    return await opening
+
+
+async def _awaiting(work: Work[T]) -> T:
+    return await work()
+
+
+def _in_threads(works: tuple[Work[T], ...]) -> list[T | BaseException]:
+    """Run each in a thread of its own; they start at one moment and are switched often, so that races happen."""
+    start = threading.Barrier(len(works))
+    outcomes: dict[int, T | BaseException] = {}
+
+    def run(place: int, work: Work[T]) -> None:
+        try:
+            start.wait(HUNG)
+            outcomes[place] = run_sync(_awaiting(work))
+        except BaseException as error:  # handed to the test
+            outcomes[place] = error
+
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in enumerate(works)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(HUNG)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(outcomes) == len(works), "some of the threads hang"
+    return [outcomes[place] for place in range(len(works))]
+
+
+# ------------------------------------------------------------------------------------------------------------- for pytest
+
+
+@pytest.fixture(params=COMBINATIONS)
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """A laboratory in each combination of engine and colour."""
+    engine, blocking = request.param
+    return Lab(engine, tmp_path, blocking=blocking)
+
+
+@pytest.fixture(params=COMBINATIONS[2:])
+def disk_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """A laboratory whose store is a file."""
+    engine, blocking = request.param
+    return Lab(engine, tmp_path, blocking=blocking)
+
+
+@pytest.fixture
+def memory_lab(tmp_path: Path) -> Lab:
+    """A laboratory for what does not depend on the engine or the colour."""
+    return Lab("memory", tmp_path, blocking=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Drive a test that is a coroutine in the colour of its laboratory, and close what it opened."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    labs = [value for value in arguments.values() if isinstance(value, Lab)]
+    assert len(labs) == 1, "a coroutine test takes one laboratory"
+    drive(_closing(test, arguments, labs[0]), blocking=labs[0].blocking)
+    return True
+
+
+def drive(coroutine: Coroutine[Any, Any, T], *, blocking: bool) -> T:
+    """Run a coroutine in a colour."""
+    return run_sync(coroutine) if blocking else asyncio.run(coroutine)
+
+
+async def _closing(test: Callable[..., Awaitable[None]], arguments: dict[str, Any], lab: Lab) -> None:
+    try:
+        await test(**arguments)
+    finally:
+        await lab.close()
+
+
