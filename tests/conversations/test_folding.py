@@ -472,7 +472,7 @@ async def test_the_built_in_summary_keeps_what_matters_first(memory_lab: Lab) ->
 
 async def test_the_built_in_summary_is_bounded_and_deterministic(memory_lab: Lab) -> None:
     made = await memory_lab.talk()
-    await memory_lab.talks.extend(made, memory_lab.in_turn(["word " * 400] * 1500))
+    await memory_lab.talks.extend(made, memory_lab.in_turn(["word " * 200] * 600))
     messages = await memory_lab.under(fold_above=None).conversations.messages(made, include_folded=True)
     one, two = extractive(messages), extractive(messages)
     assert one == two

@@ -138,7 +138,6 @@ async def test_one_message_of_a_rewind_may_be_shown(lab: Lab) -> None:
     await lab.talks.unhide(made, 4)
     assert [message.sequence for message in await lab.talks.messages(made)] == [1, 2, 4]
     await lab.talks.undo_rewind(made)
-    await lab.talks.undo_rewind(made)
     assert await lab.texts(made) == lab.numbered(6)
 
 

@@ -191,6 +191,9 @@ Change: TypeAlias = Create | Write | Touch | Redact | Delete | Point | Lend | Yi
 class Batch:
     """What one commit changes, in one home of one tenant.
 
+    Every session, alias and lease it names lives in that home. ``home`` may be empty where each change names a session by
+    its id, because an id carries its home's bits.
+
     ``operation`` is the operation id of a caller who may ask again; ``fingerprint`` tells the same request from another
     one under that id (no secrets in it). A batch whose only change appends entries to one session is remembered with its
     first entry, as long as the entry lives; any other with the home, for a day.

@@ -33,6 +33,7 @@ class SessionQuery:
     tag: str | None = None
     order: SessionOrder = "activity"
     active_before: int | None = None
+    """Only sessions whose activity bucket begins before this instant."""
     limit: int = 50
     after: tuple[int, str] | None = None
 

@@ -154,7 +154,7 @@ class _Transaction:
         state = self._state
         state.rows += 1
         draft.row = state.rows
-        kept = _Kept(self._plain(draft), draft.text, set(draft.tag))
+        kept = _Kept(self._plain(draft), draft.text, set(draft.tag) - set(draft.untag))
         state.sessions[draft.tenant, draft.id] = kept
         state.by_row[draft.row] = kept
         _place(state.index, kept, kept.tags)

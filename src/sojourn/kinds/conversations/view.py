@@ -31,7 +31,7 @@ class View:
 
     folds: tuple[Fold, ...] = ()
     hidden: tuple[Range, ...] = ()
-    rewinds: tuple[Range, ...] = ()
+    rewinds: tuple[tuple[Range, ...], ...] = ()
     """What each rewind that can be undone hid, oldest first."""
 
     @property
@@ -46,7 +46,11 @@ class View:
 
     def invisible(self) -> tuple[Range, ...]:
         """What was hidden, by whatever way."""
-        return union((*self.hidden, *self.rewinds))
+        return union((*self.hidden, *self.rewound()))
+
+    def rewound(self) -> tuple[Range, ...]:
+        """What rewinds hid."""
+        return union(piece for rewind in self.rewinds for piece in rewind)
 
     def is_folded(self, sequence: int) -> bool:
         """Whether a summary stands for it."""
@@ -57,7 +61,7 @@ class View:
         if contains(self.hidden, sequence):
             return True
         place = next((fold.first for fold in self.folds if fold.summary == sequence), sequence)
-        return contains(self.rewinds, place)
+        return contains(self.rewound(), place)
 
     def ranges(self, first: int, last: int, *, folded: bool = False, hidden: bool = False) -> tuple[Range, ...]:
         """The sequences from ``first`` to ``last`` whose messages are listed."""
@@ -89,12 +93,12 @@ class View:
     def unhide(self, sequence: int) -> View:
         """With this one shown again, whatever hid it."""
         place = next((fold.first for fold in self.folds if fold.summary == sequence), sequence)
-        rewinds = tuple(piece for old in self.rewinds for piece in subtract((old,), ((place, place),)))
+        rewinds = tuple(left for old in self.rewinds if (left := subtract(old, ((place, place),))))
         return replace(self, hidden=subtract(self.hidden, ((sequence, sequence),)), rewinds=rewinds)
 
     def rewind(self, to: int, last: int) -> View:
         """With everything after ``to`` hidden, in one step that can be undone."""
-        return replace(self, rewinds=(*self.rewinds, (to + 1, last)))
+        return replace(self, rewinds=(*self.rewinds, ((to + 1, last),)))
 
     def undo_rewind(self) -> View:
         """Without the last rewind."""
@@ -106,7 +110,7 @@ class View:
         kept = tuple(sorted(folds, key=lambda fold: fold.first))
         for fold in kept:
             one = ((fold.summary, fold.summary),)
-            out = contains(self.hidden, fold.summary) or contains(self.rewinds, fold.first)
+            out = contains(self.hidden, fold.summary) or contains(self.rewound(), fold.first)
             hidden = union((*hidden, *one)) if out else subtract(hidden, one)
         return View(kept, hidden)
 
@@ -115,7 +119,7 @@ class View:
         return {
             "folds": {str(fold.first): {"last": fold.last, "summary": fold.summary} for fold in self.folds},
             "hidden": [list(piece) for piece in self.hidden],
-            "rewinds": [list(piece) for piece in self.rewinds],
+            "rewinds": [[list(piece) for piece in rewind] for rewind in self.rewinds],
         }
 
 
@@ -126,7 +130,7 @@ def read_view(document: Json) -> View:
     return View(
         tuple(Fold(row["summary"], int(first), row["last"]) for first, row in document["folds"].items()),
         tuple((first, last) for first, last in document["hidden"]),
-        tuple((first, last) for first, last in document["rewinds"]),
+        tuple(tuple((first, last) for first, last in rewind) for rewind in document["rewinds"]),
     )
 
 

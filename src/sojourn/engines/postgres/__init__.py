@@ -1,0 +1,1 @@
+"""Sessions in PostgreSQL 14 or newer: any number of processes and machines may share a store."""

@@ -1,0 +1,154 @@
+"""Group commit: what is queued at this moment travels in one call; a lone caller waits for nobody.
+
+The queue and what is sent are the same in both colours; who sends differs (`blocking`, `aio`). The server decides each batch
+for itself, and its errors are errors of the whole call, which then was rolled back: each batch is tried again alone, so that
+only the one at fault fails.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import psycopg
+
+from sojourn.core.batch import Answer
+from sojourn.engines.contract import Clock
+from sojourn.engines.postgres import wire
+from sojourn.engines.postgres.faults import UNIQUE_VIOLATION, translate
+from sojourn.engines.postgres.statements import SQL
+from sojourn.errors import OutcomeUnknownError, SojournError
+
+MOST: Final = 256
+"""Batches in one call at most, so that nobody waits long for the locks it holds."""
+
+SPLIT: Final = 8
+"""Batches that are worth a call of their own while a lane is free: smaller groups travel as one."""
+
+MOST_TEXT: Final = 4_000_000
+"""Characters in one call at most, as long as it carries more than one batch."""
+
+LOOK_AHEAD: Final = 64
+"""Batches that do not fit a call and are passed over before it is sent."""
+
+_COMMIT: Final = SQL["commit"]
+
+Send: TypeAlias = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
+"""Run a statement on the connection of a call and give its one value."""
+
+
+class Slot:
+    """One waiting batch and, once it is decided, its outcome."""
+
+    __slots__ = ("again", "answer", "error", "lead", "parcel", "waker")
+
+    def __init__(self, parcel: wire.Parcel) -> None:
+        self.parcel = parcel
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+        self.lead = False
+        self.again = False
+        self.waker: Any = None
+        """What the colour waits with: a lock among threads, a future under a loop."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is an outcome."""
+        return self.answer is not None or self.error is not None
+
+    def outcome(self) -> Answer:
+        """The answer, or the error raised."""
+        if self.error is not None:
+            raise self.error
+        if self.answer is None:
+            raise _unknown(self.parcel.operation)
+        return self.answer
+
+
+class Queue:
+    """Batches that wait, in the order they came."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: deque[Slot] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, slot: Slot) -> None:
+        """Wait at the end."""
+        self._waiting.append(slot)
+
+    def withdraw(self, slot: Slot) -> bool:
+        """Take back a batch that was not sent; False when it was."""
+        try:
+            self._waiting.remove(slot)
+        except ValueError:
+            return False
+        return True
+
+    def take_one(self) -> Slot | None:
+        """Whoever waits longest."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def take(self, first: Slot | None = None, most: int = MOST) -> list[Slot]:
+        """A group: ``first`` or whoever waits longest, and those behind it that may travel along.
+
+        Who may not keeps its place, and is the first of a later group. They all wait at the same time, so nobody is
+        promised to come before another.
+        """
+        waiting, group = self._waiting, wire.Group()
+        taken: list[Slot] = []
+        passed: list[Slot] = []
+        if first is not None and group.admits(first.parcel):
+            taken.append(first)
+        while waiting and len(taken) < most and group.size < MOST_TEXT and len(passed) < LOOK_AHEAD:
+            slot = waiting.popleft()
+            (taken if group.admits(slot.parcel) else passed).append(slot)
+        waiting.extendleft(reversed(passed))
+        return taken
+
+
+async def carry_out(slots: list[Slot], send: Send, clock: Clock | None, where: str) -> None:
+    """Decide every slot. Raises nothing but what is not an `Exception`; slots then may be undecided."""
+    parcels = [slot.parcel for slot in slots]
+    try:
+        frame, changes, entries = wire.assemble(parcels)
+        rows = await send(_COMMIT, (frame, changes, entries, None if clock is None else clock()))
+        for slot, answer in zip(slots, wire.answers_of(rows, len(slots)), strict=True):
+            slot.answer = answer
+    except Exception as error:
+        await _after_error(slots, send, clock, where, error)
+
+
+async def _after_error(slots: list[Slot], send: Send, clock: Clock | None, where: str, error: Exception) -> None:
+    rolled_back = isinstance(error, psycopg.Error) and not _is_lost(error)
+    if rolled_back and len(slots) > 1:
+        for slot in slots:
+            await carry_out([slot], send, clock, where)
+    elif rolled_back and getattr(error, "sqlstate", None) == UNIQUE_VIOLATION and not slots[0].again:
+        slots[0].again = True  # somebody made the same thing a moment ago: now it is there to be found
+        await carry_out(slots, send, clock, where)
+    else:
+        for slot in slots:
+            slot.error = _translated(error, where, slot.parcel.operation)
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    state = error.sqlstate
+    return state is None or state[:2] == "08" or state[:3] == "57P"
+
+
+def _translated(error: Exception, where: str, key: str | None) -> BaseException:
+    known: SojournError = translate(error, where, committing=True, key=key)
+    if known is not error:
+        known.__cause__ = error
+    return known
+
+
+def _unknown(key: str | None) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "the commit was interrupted.", hint="It may have been stored or not: ask again with the same key.", key=key
+    )

@@ -1,0 +1,220 @@
+"""The PostgreSQL engine: every verb is one statement, and one round trip; only the driver knows the colour."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Self
+
+from sojourn.core.batch import Answer, Batch
+from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
+from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
+from sojourn.engines.background import ThreadBackground
+from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
+from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE
+from sojourn.engines.postgres import reads, schema, wire
+from sojourn.engines.postgres.blocking import BlockingDriver
+from sojourn.engines.postgres.driver import Driver
+from sojourn.engines.postgres.statements import SQL
+from sojourn.errors import ClosedError, InvalidCursorError, UnsupportedError
+
+POLL: Final = 0.05
+"""Seconds between looks for new events, while somebody watches."""
+
+
+class PostgresEngine:
+    """One PostgreSQL database, for blocking code; any number of threads, processes and machines may share it."""
+
+    def __init__(self, driver: Driver, clock: Clock | None) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        clock: Clock | None = None,
+        *,
+        connections: int = 10,
+        timeout: float = 10.0,
+        migrate: bool = True,
+    ) -> Self:
+        """Connect, and bring the schema forward when ``migrate``. ``clock`` stands in for the server's (tests)."""
+        driver = cls._make_driver(url, clock, connections, timeout)
+        await driver.open()
+        try:
+            await schema.ensure(driver, migrate=migrate)
+        except BaseException:
+            await driver.close()
+            raise
+        return cls(driver, clock)
+
+    @staticmethod
+    def _make_driver(url: str, clock: Clock | None, connections: int, timeout: float) -> Driver:
+        return BlockingDriver(url, clock, connections=connections, timeout=timeout)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything but search."""
+        return Capabilities(engine="postgres", search=False)
+
+    def _open(self) -> Driver:
+        if self._closed:
+            raise ClosedError("this store was closed.", hint="Open it again.")
+        return self._driver
+
+    def _test_time(self) -> int | None:
+        return None if self._clock is None else self._clock()
+
+    async def commit(self, batch: Batch) -> Answer:
+        """See `contract.Engine.commit`."""
+        return await self._open().commit(batch)
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    async def load(self, tenant: str, session: str, entries: EntryQuery | None = None) -> Snapshot:
+        """See `contract.Engine.load`."""
+        driver = self._open()
+        if entries is None:
+            return reads.snapshot_of(await driver.load(tenant, session))
+        statement, values = reads.entries_statement(tenant, session, entries, self._test_time())
+        return reads.snapshot_with_entries((await driver.fetch(statement, values))[0], entries)
+
+    async def follow(self, tenant: str, alias: AliasKey) -> Snapshot:
+        """See `contract.Engine.follow`."""
+        values = (self._test_time(), tenant, alias.namespace, alias.key)
+        return reads.followed((await self._open().fetch(SQL["follow"], values))[0], alias)
+
+    async def aliases(self, tenant: str, *, target: str, home: str | None = None) -> builtins.list[Alias]:
+        """See `contract.Engine.aliases`."""
+        return [wire.read_alias(row) for row in await self._open().fetch(SQL["aliases"], (tenant, target, home, home))]
+
+    async def tags(self, tenant: str, session: str) -> builtins.list[str]:
+        """See `contract.Engine.tags`."""
+        return [row[0] for row in await self._open().fetch(SQL["tags"], (tenant, session))]
+
+    async def list(self, query: SessionQuery) -> builtins.list[Session]:
+        """See `contract.Engine.list`."""
+        return [wire.read_session(row) for row in await self._open().fetch(*reads.list_statement(query))]
+
+    async def count(self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None) -> int:
+        """See `contract.Engine.count`."""
+        found: int = (await self._open().fetch(*reads.count_statement(tenant, kind, tag, owner)))[0][0]
+        return found
+
+    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+        """See `contract.Engine.due`."""
+        values = {"clock": self._test_time(), "tenant": tenant, "limit": limit}
+        return [wire.read_session(row) for row in await self._open().fetch(SQL["due"], values)]
+
+    async def now(self) -> int:
+        """See `contract.Engine.now`."""
+        driver = self._open()
+        found: int = (await driver.fetch(SQL["now"]))[0][0] if self._clock is None else self._clock()
+        return found
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    async def tip(self) -> tuple[int, ...]:
+        """See `contract.Engine.tip`."""
+        return tuple((await self._open().fetch(SQL["tip"]))[0][0])
+
+    async def events(
+        self, tenant: str, after: tuple[int, ...], limit: int, *, kind: str | None = None, session: str | None = None
+    ) -> EventPage:
+        """See `contract.Engine.events`; events of different shards come in the order of their times."""
+        cursor = _checked(after)
+        rows = await self._open().fetch(SQL["events"], {"after": list(cursor), "most": max(limit, 1000)})
+        return reads.page_of(rows, cursor, limit, tenant, kind, session)
+
+    async def history(self, tenant: str, session: str, limit: int) -> builtins.list[EventRow]:
+        """See `contract.Engine.history`."""
+        rows = await self._open().fetch(SQL["history"], (tenant, session, limit))
+        return [EventRow(*row) for row in reversed(rows)]
+
+    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
+        """See `contract.Engine.changed`; looks every `POLL` seconds."""
+        driver, cursor, left = self._open(), list(_checked(after)), timeout
+        while not (await driver.fetch(SQL["changed"], (cursor,)))[0][0]:
+            if left <= 0:
+                return "timeout"
+            await driver.wait(min(POLL, left))
+            left -= POLL
+        return "now"
+
+    # -- upkeep ----------------------------------------------------------------------------------------------------
+
+    async def purge(self, limit: int) -> int:
+        """See `contract.Engine.purge`."""
+        values = (limit, OPERATION_LIFE, EVENT_LIFE, self._test_time())
+        removed: int = (await self._open().fetch(SQL["purge"], values))[0][0]
+        return removed
+
+    async def erase(self, tenant: str, owner: str, limit: int) -> ErasedRows:
+        """See `contract.Engine.erase`."""
+        return ErasedRows(*(await self._open().fetch(SQL["erase"], (tenant, owner, limit)))[0][0])
+
+    # -- not yet ---------------------------------------------------------------------------------------------------
+
+    async def search(self, query: SearchQuery) -> builtins.list[Hit]:
+        """Not yet."""
+        del query
+        raise _not_yet("search")
+
+    async def index(self, limit: int) -> int:
+        """Not yet."""
+        del limit
+        raise _not_yet("search")
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def sleep(self, seconds: float) -> None:
+        """See `contract.Engine.sleep`."""
+        await self._driver.wait(seconds)
+
+    def spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> Background:
+        """See `contract.Engine.spawn`."""
+        return ThreadBackground(body)
+
+    async def facts(self) -> dict[str, Any]:
+        """See `contract.Engine.facts`."""
+        driver = self._open()
+        row = (await driver.fetch(SQL["facts"]))[0]
+        names = (
+            "server_version",
+            "synchronous_commit",
+            "fsync",
+            "full_page_writes",
+            "max_connections",
+            "in_recovery",
+            "sessions",
+            "entries",
+            "events",
+            "bytes",
+        )
+        return {
+            "engine": "postgres",
+            "where": driver.where,
+            "schema": await schema.version_of(driver),
+            **dict(zip(names, row, strict=True)),
+        }
+
+    async def close(self) -> None:
+        """See `contract.Engine.close`."""
+        if not self._closed:
+            self._closed = True
+            await self._driver.close()
+
+
+def _checked(after: tuple[int, ...]) -> tuple[int, ...]:
+    if len(after) != wire.SHARDS:
+        raise InvalidCursorError(
+            f"a cursor of this store has {wire.SHARDS} numbers, this one {len(after)}.",
+            hint="Begin with tip(), or with the cursor of the page before.",
+        )
+    return after
+
+
+def _not_yet(what: str) -> UnsupportedError:
+    return UnsupportedError(f"{what} is not yet on PostgreSQL.", hint="Use SQLite, or wait for the next release.")

@@ -1,0 +1,148 @@
+"""What is read: the statements of lists and counts, and rows as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sojourn.core.query import EntryQuery, SessionQuery
+from sojourn.core.session import Alias, AliasKey, Entry, EventRow, Snapshot
+from sojourn.engines.contract import EventPage
+from sojourn.engines.postgres import wire
+from sojourn.engines.postgres.statements import SQL
+
+_SESSION: Final = (
+    "s.tenant, s.id, s.kind, s.home, s.owner, s.state, s.version, s.phase, s.created_at, s.mark, s.active_at, s.deadline, "
+    "s.ended_at, s.last_sequence, s.counters, d.data, s.base_id, s.base_at, s.bucket"
+)
+
+EVERYTHING: Final = (1, (1 << 62))
+
+FORWARD: Final = SQL["load_entries"].replace("{direction}", "asc")
+BACKWARD: Final = SQL["load_entries"].replace("{direction}", "desc")
+
+
+def snapshot_of(row: Sequence[Any]) -> Snapshot:
+    """A row of ``load`` as a snapshot."""
+    now = row[0]
+    if row[1] is None:
+        return Snapshot(now, None)
+    session = wire.read_session(row[1:])
+    return Snapshot(max(now, session.mark), session)
+
+
+def entries_statement(tenant: str, session: str, query: EntryQuery, clock: int | None) -> tuple[str, dict[str, Any]]:
+    """A session with some of its entries, read from the end when only the last are wanted."""
+    ranges = query.ranges if query.ranges is not None else (EVERYTHING,)
+    values = {
+        "clock": clock,
+        "tenant": tenant,
+        "id": session,
+        "firsts": [first for first, _ in ranges],
+        "lasts": [last for _, last in ranges],
+        "types": None if query.types is None else list(query.types),
+        "labels": None if query.labels is None else list(query.labels),
+        "topic": query.topic,
+        "most": query.limit if query.last is None else query.last,
+    }
+    return FORWARD if query.last is None else BACKWARD, values
+
+
+def snapshot_with_entries(row: Sequence[Any], query: EntryQuery) -> Snapshot:
+    """A row of ``load_entries`` as a snapshot."""
+    snapshot = snapshot_of(row)
+    found = tuple(Entry(*item) for item in row[-1] or ())
+    if query.last is not None:
+        found = found[::-1]
+    return Snapshot(snapshot.now, snapshot.session, found)
+
+
+def followed(row: Sequence[Any], key: AliasKey) -> Snapshot:
+    """A row of ``follow`` as a snapshot."""
+    now, target, epoch, previous, moved_at = row[:5]
+    alias = Alias(key, None, 0) if epoch is None else Alias(key, target, epoch, previous, moved_at)
+    session = None if row[5] is None else wire.read_session(row[5:])
+    return Snapshot(now if session is None else max(now, session.mark), session, alias=alias)
+
+
+def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
+    """One page of a list: a walk of at most ``limit`` index rows for each kind and state, merged."""
+    table, prefix, scope = "sojourn_session", "tenant = %s", [query.tenant]
+    if query.tag is not None:
+        table, prefix = "sojourn_tag", "tenant = %s and tag = %s"
+        scope.append(query.tag)
+    elif query.owner is not None:
+        prefix = "tenant = %s and owner = %s"
+        scope.append(query.owner)
+    ascending = query.order in ("idle", "oldest")
+    direction, sign = ("asc", ">") if ascending else ("desc", "<")
+    by_bucket = query.order in ("activity", "idle")
+    order = f"bucket {direction}, id {direction}" if by_bucket else f"id {direction}"
+    walks: list[str] = []
+    values: list[Any] = []
+    for kind in query.kinds:
+        for state in query.states:
+            walk = f"select n, bucket, id from {table} w where {prefix} and kind = %s and state = %s"  # noqa: S608
+            values.extend([*scope, kind, state])
+            if query.after is not None:
+                walk += f" and (bucket, id) {sign} (%s, %s)" if by_bucket else f" and id {sign} %s"
+                values.extend(query.after if by_bucket else query.after[1:])
+            if query.active_before is not None:
+                if by_bucket:
+                    walk += " and bucket < %s"
+                    values.append(query.active_before)
+                walk += " and " + _of_session("active_at < %s", table)
+                values.append(query.active_before)
+            if query.tag is not None and query.owner is not None:
+                walk += " and " + _of_session("owner = %s", table)
+                values.append(query.owner)
+            walks.append(f"(select * from ({walk}) walk order by {order} limit %s)")  # noqa: S608
+            values.append(query.limit)
+    page = " union all ".join(walks) or "select 0::bigint as n, 0::bigint as bucket, '' as id where false"
+    sorting = ", ".join(f"p.{part}" for part in order.split(", "))
+    sql = (
+        f"select {_SESSION} from (select * from ({page}) p order by {sorting} limit %s) p "  # noqa: S608
+        f"join sojourn_session s on s.n = p.n join sojourn_data d on d.n = p.n order by {sorting}"
+    )
+    return sql, [*values, query.limit]
+
+
+def _of_session(condition: str, table: str) -> str:
+    if table == "sojourn_session":
+        return condition
+    return f"exists (select from sojourn_session o where o.n = w.n and o.{condition})"
+
+
+def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
+    """How many active sessions, from an index alone."""
+    if tag is not None:
+        return (
+            "select count(*) from sojourn_tag where tenant = %s and tag = %s and kind = %s and state = 'active'",
+            [tenant, tag, kind],
+        )
+    if owner is not None:
+        return (
+            "select count(*) from sojourn_session where tenant = %s and owner = %s and kind = %s and state = 'active'",
+            [tenant, owner, kind],
+        )
+    return "select count(*) from sojourn_session where tenant = %s and kind = %s and state = 'active'", [tenant, kind]
+
+
+def page_of(
+    rows: list[tuple[Any, ...]], after: tuple[int, ...], limit: int, tenant: str, kind: str | None, session: str | None
+) -> EventPage:
+    """Rows of ``events`` as a page; those of others are passed over."""
+    cursor, gap = list(after), False
+    found: list[EventRow] = []
+    for shard, missed, begins, number, owner, identifier, which, *rest, _ in rows:
+        gap = gap or missed
+        if missed and number is None:
+            cursor[shard] = begins
+        if number is None:
+            continue
+        if len(found) >= limit:
+            break
+        cursor[shard] = number
+        if owner == tenant and kind in (None, which) and session in (None, identifier):
+            found.append(EventRow(shard, number, identifier, which, *rest))
+    return EventPage(found, tuple(cursor), gap)

@@ -1,0 +1,1 @@
+"""Sessions in Redis or Valkey: plain commands and Lua, one script call per commit."""

@@ -1,0 +1,95 @@
+"""Commands as they travel, and the scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha1
+
+from sojourn.engines.statements import read_script
+
+
+def pack(words: Sequence[bytes]) -> bytes:
+    """A command in the server's protocol."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
+class Command:
+    """One command as it is sent."""
+
+    __slots__ = ("packed",)
+
+    def __init__(self, *words: bytes) -> None:
+        self.packed = pack(words)
+
+
+class ScriptCall(Command):
+    """A command that runs a script by its digest; `with_text` is for a server that does not know the script."""
+
+    __slots__ = ("_words", "script")
+
+    def __init__(self, script: Script, words: Sequence[bytes]) -> None:
+        super().__init__(b"EVALSHA", script.digest, *words)
+        self.script = script
+        self._words = words
+
+    def with_text(self) -> Command:
+        """The same with the whole script, which the server then knows."""
+        return Command(b"EVAL", self.script.text, *self._words)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script and the digest it is called by."""
+
+    text: bytes
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", sha1(self.text, usedforsecurity=False).hexdigest().encode())
+
+    def call(self, keys: Sequence[bytes], *arguments: bytes) -> Command:
+        """The command that runs it."""
+        return ScriptCall(self, (b"%d" % len(keys), *keys, *arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """All of them."""
+
+    commit: Script
+    load: Script
+    follow: Script
+    show: Script
+    aliases: Script
+    page: Script
+    due: Script
+    events: Script
+    history: Script
+
+
+@cache
+def scripts() -> Scripts:
+    """The scripts, read once. A reading one says so and may run on a replica."""
+    return Scripts(
+        _script("quick", "shown", "commit", "moving", "answers", "making", "names", "data", "decide", flags=""),
+        _script("shown", "load"),
+        _script("shown", "follow"),
+        _script("shown", "show"),
+        _script("aliases"),
+        _script("page"),
+        _script("due"),
+        _script("events"),
+        _script("history"),
+    )
+
+
+def _script(*names: str, flags: str = " flags=no-writes") -> Script:
+    return Script("".join([f"#!lua{flags}\n", *map(_lua, ("session", *names))]).encode())
+
+
+def _lua(name: str) -> str:
+    """A script without its comments and indentation."""
+    lines = (line.strip() for line in read_script("sojourn.engines.redis", f"{name}.lua").splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("--"))

@@ -1,0 +1,173 @@
+"""Talking to the server from blocking code: one connection per call, taken from those that are idle."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from sojourn.engines.redis.commands import Command, ScriptCall
+from sojourn.engines.redis.faults import Unanswered, Unsent
+from sojourn.errors import ClosedError
+
+Reply: TypeAlias = Any
+"""What the server answered to one command: bytes, a number, None or a list of these; or the exception it came to."""
+
+HANGS_UP: Final = (BusyLoadingError, AuthenticationError)
+"""Error replies after which the client library closes the connection, and with it drops the replies that follow."""
+
+
+IDLE: Final = 0.05
+"""Seconds without use after which a connection is looked at before something is sent on it."""
+
+
+class Driver(Protocol):
+    """The two ways to talk to a server."""
+
+    @property
+    def trips(self) -> int:
+        """Round trips so far."""
+        ...
+
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+        """The reply to each command. ``wide``: there are many, so that others should not have to wait for them."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
+def connection_options(timeout: float) -> dict[str, Any]:
+    """Options of every connection. The client library never repeats a command: it cannot know which may be repeated."""
+    return {
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "health_check_interval": 0,
+    }
+
+
+def forgotten(commands: Sequence[Command], replies: Sequence[Reply]) -> dict[int, Command]:
+    """What to send again, by its place, because the server did not know the script; the first one brings its text.
+
+    A command that failed so has done nothing, so repeating it is safe; and since a text that is sent is run, every round
+    answers at least one command of each script.
+    """
+    again: dict[int, Command] = {}
+    brought: set[bytes] = set()
+    for place, reply in enumerate(replies):
+        command = commands[place]
+        if isinstance(reply, NoScriptError) and isinstance(command, ScriptCall):
+            digest = command.script.digest
+            again[place] = command if digest in brought else command.with_text()
+            brought.add(digest)
+    return again
+
+
+def lost(error: BaseException) -> Unanswered:
+    """The reply that did not come."""
+    reply = Unanswered(str(error))
+    reply.__cause__ = error
+    return reply
+
+
+def unsent(error: BaseException) -> Unsent:
+    """The connection that could not be had."""
+    reply = Unsent(str(error))
+    reply.__cause__ = error
+    return reply
+
+
+class BlockingDriver:
+    """Coroutines that never suspend; any number of threads, and forked processes."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._pool: Any = ConnectionPool.from_url(url, **connection_options(timeout))
+        self._idle: list[tuple[Any, float]] = []
+        self._process = os.getpid()
+        self._closed = False
+        self.trips = 0
+
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+        """See `Driver.ask`."""
+        del wide
+        try:
+            connection = self._take()
+        except RedisError as error:
+            return [unsent(error)] * len(commands)
+        replies = self._exchange(connection, commands)
+        while again := forgotten(commands, replies):
+            for place, reply in zip(again, self._exchange(connection, list(again.values())), strict=True):
+                replies[place] = reply
+        if not isinstance(replies[-1], Unanswered):
+            self._idle.append((connection, time.monotonic()))
+        return replies
+
+    def _take(self) -> Any:
+        if self._closed:
+            raise ClosedError("this store was closed.", hint="Open it again.")
+        if self._process != os.getpid():  # a forked child must not speak on its parent's connections
+            self._process, self._idle = os.getpid(), []
+            self._pool.reset()
+        try:
+            connection, used = self._idle.pop()
+        except IndexError:
+            connection = self._pool.make_connection()
+            connection.connect()
+            return connection
+        if time.monotonic() - used > IDLE and not _is_alive(connection):
+            connection.disconnect()
+        connection.connect()
+        return connection
+
+    def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Reply]:
+        replies: list[Reply] = []
+        self.trips += 1
+        try:
+            connection.send_packed_command([command.packed for command in commands], check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+                except HANGS_UP as error:
+                    replies.append(error)
+                    raise
+        except RedisError as error:
+            replies += [lost(error)] * (len(commands) - len(replies))
+        except BaseException:
+            connection.disconnect()
+            raise
+        return replies
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Driver.sleep`."""
+        time.sleep(seconds)
+
+    async def close(self) -> None:
+        """See `Driver.close`."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop()[0].disconnect()
+
+
+def _is_alive(connection: Any) -> bool:
+    """False when something came though nothing was asked: the server has hung up or is out of step."""
+    try:
+        return not connection.can_read()
+    except RedisError:
+        return False

@@ -1,0 +1,50 @@
+-- The first members, in order, of this shard's part of a list.
+-- KEYS: sorted sets whose members begin with what orders them. ARGV[3]: '1' for descending. ARGV[4]: the member to start
+-- behind, '' for the beginning. ARGV[5]: how many. ARGV[6]: only of this owner. ARGV[7]: only active before this instant.
+-- Answers the members, all of one width, put together.
+
+local descending, limit = ARGV[3] == '1', tonumber(ARGV[5])
+local owner, before = ARGV[6], tonumber(ARGV[7])
+local found, stopped = {}, {}
+
+local function walk(key, start)
+  if descending then
+    return call('ZREVRANGEBYLEX', key, start == '' and '+' or '(' .. start, '-', 'LIMIT', 0, limit)
+  end
+  return call('ZRANGEBYLEX', key, start == '' and '-' or '(' .. start, '+', 'LIMIT', 0, limit)
+end
+
+local function wanted(member)
+  if owner == '' and not before then
+    return true
+  end
+  local row = call('HMGET', mine .. 's:' .. string.sub(member, -26), 'o', 'a')
+  return (owner == '' or row[1] == owner) and (not before or tonumber(row[2]) < before)
+end
+
+for _, key in ipairs(KEYS) do
+  local start, kept = ARGV[4], 0
+  repeat
+    local members = walk(key, start)
+    for _, member in ipairs(members) do
+      if not descending and #member > 26 and before and tonumber(string.sub(member, 1, -27)) >= before then
+        members = stopped
+        break
+      end
+      if kept < limit and wanted(member) then
+        found[#found + 1] = member
+        kept = kept + 1
+      end
+    end
+    start = members[#members]
+  until #members < limit or kept >= limit
+end
+if #KEYS > 1 then
+  table.sort(found, function(a, b)
+    if descending then
+      return a > b
+    end
+    return a < b
+  end)
+end
+return table.concat(found, '', 1, math.min(limit, #found))
