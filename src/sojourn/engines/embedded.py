@@ -36,6 +36,7 @@ from sojourn.core.batch import (
 from sojourn.core.codec import Json, decode, encode
 from sojourn.core.session import Alias, AliasKey, LeaseState, Session, State
 from sojourn.core.times import DAY
+from sojourn.errors import InvalidValueError
 
 OPERATION_LIFE = DAY
 EVENT_LIFE = 7 * DAY
@@ -306,8 +307,14 @@ class Commit:
         if draft is None:
             draft = self._tx.draft(self._batch.tenant, session)
             if draft is not None:
+                self._check_home(draft.home, f"session {session}")
                 self._drafts[session] = draft
         return None if draft is None or draft.state == "deleted" else draft
+
+    def _check_home(self, home: str, what: str) -> None:
+        """A batch that crosses homes is a mistake of whoever made it: no engine with shards could carry it out."""
+        if self._batch.home not in ("", home):
+            raise InvalidValueError(f"a batch of home {self._batch.home!r} names {what} of home {home!r}.")
 
     def _refusal(self, reason: Reason, draft: Draft) -> Refusal:
         if draft.state == "deleted":
@@ -519,6 +526,7 @@ class Commit:
         return None
 
     def _point(self, change: Point) -> Refusal | None:
+        self._check_home(change.alias.home, f"alias {change.alias.key!r}")
         key = (change.alias.namespace, change.alias.key)
         alias = self._aliases.get(key) or self._tx.alias(self._batch.tenant, change.alias)
         if change.epoch is not None and alias.epoch != change.epoch:
@@ -617,7 +625,7 @@ class Commit:
         for path in change.unset:
             _unset(draft.data, path)
         for path, value in change.set:
-            _set(draft.data, path, value)
+            _set(draft.data, path, deepcopy(value))  # the caller keeps theirs
         for path in change.mark:
             _set(draft.data, path, first)
         draft.data_changed = True

@@ -547,7 +547,7 @@ class MemoryEngine:
             for operation in [key for key in state.operations if key[0] == tenant and key[1] == owner]:
                 del state.operations[operation]
             state.events = [
-                (who, replace(row, session="", change="erased", reason="") if row.session in names else row)
+                (who, replace(row, session="", change="erased", reason="") if who == tenant and row.session in names else row)
                 for who, row in state.events
             ]
             return ErasedRows(len(mine), entries, len(aliases), len(leases), complete=True)

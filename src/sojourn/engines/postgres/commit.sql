@@ -479,7 +479,7 @@ begin
       if c.keyed then
         if asked[batch] is not null then
           settled := true;
-          if (asked[batch]).fingerprint is distinct from fingerprint then
+          if (asked[batch]).fingerprint <> '' and (asked[batch]).fingerprint is distinct from fingerprint then
             answers := array_append(answers, json_build_array(
               moment, sojourn_refusal('key', d), false, null, null, null
             ));

@@ -73,6 +73,9 @@ class Parcel:
 def pack(batch: Batch) -> Parcel:
     """The batch as a parcel; `InvalidValueError` for what JSON or PostgreSQL cannot say."""
     parcel = Parcel(batch.operation)
+    for change in batch.changes:
+        if isinstance(change, Point) and batch.home not in ("", change.alias.home):
+            raise InvalidValueError(f"a batch of home {batch.home!r} names an alias of home {change.alias.home!r}.")
     entries: list[Row] = []
     rows: list[Row] = [_PACKERS[type(change)](parcel, batch, change, entries) for change in batch.changes]
     if not rows:

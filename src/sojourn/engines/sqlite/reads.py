@@ -160,7 +160,7 @@ def read_history(connection: sqlite3.Connection, tenant: str, session: str, limi
     found: list[EventRow] = []
     while number and len(found) < limit:
         row = connection.execute(SQL["event"], (number,)).fetchone()
-        if row is None:
+        if row is None or row[2] != session:  # purged, or erased
             break
         found.append(_event_of(row[:10]))
         number = row[10]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import pytest
+
 from sojourn.core.batch import Create, Delete, Lend, NewEntry, Point, Write
 from sojourn.core.codec import check_key
 from sojourn.core.query import SearchQuery, SessionQuery
@@ -119,7 +121,8 @@ class Names:
         """All names of a session, in the order of namespace and key; those of one home where it is asked for."""
         one = await lab.create()
         far = alias("c", home="far")
-        await lab.done(*(Point(key, one, 0) for key in (far, alias("b"), alias("a"), alias("z", "m"))))
+        await lab.done(*(Point(key, one, 0) for key in (alias("b"), alias("a"), alias("z", "m"))))
+        await lab.done(Point(far, one, 0), home="far")
         found = await lab.engine.aliases(TENANT, target=one)
         assert [(held.key.namespace, held.key.key) for held in found] == [
             ("m", "z"),
@@ -134,7 +137,8 @@ class Names:
         """Names of the home that point at a deleted session are freed in the same commit, and keep counting."""
         one, two = await lab.create(), await lab.create()
         far = alias("far", home="far")
-        await lab.done(Point(alias("a"), one, 0), Point(alias("b"), one, 0), Point(alias("c"), two, 0), Point(far, one, 0))
+        await lab.done(Point(alias("a"), one, 0), Point(alias("b"), one, 0), Point(alias("c"), two, 0))
+        await lab.done(Point(far, one, 0), home="far")
         later = lab.later(seconds=1)
         await lab.done(Delete(one))
         for key in (alias("a"), alias("b")):
@@ -143,6 +147,13 @@ class Names:
         assert (await lab.engine.follow(TENANT, far)).session is None
         assert (await lab.refused(Point(alias("a"), two, 1))).reason == "epoch"
         assert (await lab.done(Point(alias("a"), two, 2))).epochs == (3,)
+
+    async def test_aliases_of_another_home_are_refused(self, lab: Lab) -> None:
+        """A batch that names what lives in another home is a mistake, and stores nothing."""
+        one = await lab.create()
+        with pytest.raises(InvalidValueError):
+            await lab.commit(Point(alias("a"), one, 0), Point(alias("far", home="far"), one, 0))
+        assert await lab.engine.aliases(TENANT, target=one) == []
 
     async def test_aliases_freed_in_the_batch_that_moves_them(self, lab: Lab) -> None:
         """A name that was moved away before is left alone; one that was moved to the session before is freed."""
