@@ -25,7 +25,7 @@ help: ## list the targets
 demo: $(RUNTIME) ## see everything Sojourn does, in a throw-away store
 	@$(BIN)/sojourn demo $(ARGS)
 
-play: $(RUNTIME) ## the same, live: service, console, traffic and a game; Ctrl-C ends it
+play: $(RUNTIME) ## the same, live (comes with a later release)
 	@$(BIN)/sojourn demo --play $(ARGS)
 
 test: $(DEV) ## run all tests, with real servers where there are any (minutes)

@@ -93,6 +93,8 @@ class AsyncSessions:
 
     async def events(self, id: str, *, limit: int = 100) -> builtins.list[Event]:
         """The newest events of one session that are still kept, oldest first."""
+        if not is_id(id):
+            return []
         rows = await self._unit.engine.history(self._unit.tenant, id, page_limit(limit))
         tip = await self._unit.engine.tip()
         return [event_of(row, (*tip[: row.shard], row.number, *tip[row.shard + 1 :])) for row in rows]

@@ -17,22 +17,28 @@ from sojourn.core.query import READABLE_STATES, EntryQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
+from sojourn.kinds.conversations import rules as conversations
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
 
 FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
+_CHECKS: Final = {conversations.KIND: conversations.check_document}
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a load did: sessions and entries stored, and sessions that were there already."""
+    """What a load did: sessions and entries stored, sessions that were there already, and forks that were left out.
+
+    A fork is left out when what it branches from is not here, or is shorter here than where it was exported.
+    """
 
     sessions: int
     entries: int
     aliases: int
     present: int
+    left_out: tuple[str, ...] = ()
 
 
 async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | None = None) -> AsyncIterator[str]:
@@ -128,6 +134,7 @@ class _Loading:
         self._session: dict[str, Json] | None = None
         self._entries: list[dict[str, Json]] = []
         self._created = False
+        self._left_out: list[str] = []
 
     async def run(self, lines: Iterable[str]) -> Loaded:
         if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
@@ -140,7 +147,7 @@ class _Loading:
                 await self._understood(self._take(self._read(text, number), number), number)
         await self._understood(self._finish(), number)
         counts = self._counts
-        return Loaded(counts["sessions"], counts["entries"], counts["aliases"], counts["present"])
+        return Loaded(counts["sessions"], counts["entries"], counts["aliases"], counts["present"], tuple(self._left_out))
 
     async def _understood(self, step: Coroutine[Any, Any, None], number: int) -> None:
         """Take a step; what is missing or of another type in a line means that no export wrote it."""
@@ -196,13 +203,17 @@ class _Loading:
         row, entries = self._session, self._entries
         assert row is not None  # noqa: S101  # callers looked
         self._entries = []
-        if row.get("present"):
+        if row.get("settled"):
             return
         row.setdefault("redacted", []).extend(entry["sequence"] for entry in entries if entry.get("redacted"))
         if not self._created:
+            row["settled"] = not await self._can_share(row)
+            if row["settled"]:
+                self._left_out.append(row["id"])
+                return
             found = await self._create(row)
             if found is None:
-                row["present"] = True
+                row["settled"] = True
                 self._counts["present"] += 1
                 return
             self._created, row["stored"] = True, found
@@ -210,9 +221,19 @@ class _Loading:
         if last:
             await self._activate(row)
 
+    async def _can_share(self, row: dict[str, Json]) -> bool:
+        """Whether what a fork shares is here: otherwise its own messages would stand behind others than they answered."""
+        base = row["base"]
+        if base is None or (await self._unit.engine.load(self._unit.tenant, row["id"])).session is not None:
+            return True
+        parent = (await self._unit.engine.load(self._unit.tenant, base[0])).session
+        return parent is not None and parent.last_sequence >= base[1]
+
     async def _create(self, row: dict[str, Json]) -> int | None:
         """Make the session, pending; the last sequence that is stored of it (a load that was stopped is taken up), or None."""
-        base = row["base"]
+        base, check = row["base"], _CHECKS.get(row["kind"])
+        if check is not None:
+            check(row["data"], row["counters"])
         made = Create(
             row["id"],
             row["kind"],
@@ -230,8 +251,6 @@ class _Loading:
         answer = await self._unit.attempt(row["home"], made)
         if answer.refusal is None:
             return 0 if base is None else int(base[1])
-        if answer.refusal.reason == "missing" and base is not None:
-            raise CorruptError(f"session {row['id']} branches from {base[0]}, which is not there.", hint="Load that first.")
         found = answer.refusal.session
         return found.last_sequence if found is not None and found.state == "pending" else None
 

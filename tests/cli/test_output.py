@@ -47,7 +47,7 @@ def test_errors_are_an_envelope_too(user: User, talk: str) -> None:
 def test_an_error_for_people_names_the_program_and_what_to_do(user: User, talk: str) -> None:
     first, second = user("conversation", "show", "ZZZZ").err.splitlines()
     assert first.startswith("sojourn: ")
-    assert second == "  See: sojourn conversation list"
+    assert second == "  See: sojourn conversation list --all"
 
 
 def test_columns_are_aligned_also_where_letters_are_wide(user: User) -> None:

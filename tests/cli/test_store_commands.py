@@ -49,7 +49,7 @@ def test_a_dry_run_wins_over_apply(user: User) -> None:
     _old(user)
     assert user.fine("sweep", "--apply", "--dry-run", "--json", "--max-age", "24h").data == {
         "applied": False,
-        "counts": {"archived": 2},
+        "counts": {"archived": 2, "indexed": 2},
     }
     assert len(user.fine("conversation", "list", "-q").lines) == 2
 

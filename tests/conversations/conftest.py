@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
@@ -28,6 +28,7 @@ from sojourn.store import Settings
 from sojourn.testing.clocks import ManualClock
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 Work = Callable[[], Awaitable[T]]
 
@@ -246,6 +247,10 @@ class Lab:
             raise outcome
         return outcome
 
+    async def each(self, values: Iterable[V], work: Callable[[V], Awaitable[T]]) -> list[T]:
+        """Do one thing with each of these at the same time."""
+        return await self.together(*[partial(work, value) for value in values])
+
     async def outcomes(self, *works: Work[T]) -> list[T | BaseException]:
         """As `together`, with each error in the place of its result."""
         if self.blocking:
@@ -290,7 +295,14 @@ def _in_threads(works: tuple[Work[T], ...]) -> list[T | BaseException]:
 # ------------------------------------------------------------------------------------------------------------- for pytest
 
 
-@pytest.fixture(params=COMBINATIONS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test runs in all combinations; one with cases of its own in two of them, each engine and each colour once."""
+    if "lab" in metafunc.fixturenames:
+        cases = any(mark.name == "parametrize" for mark in metafunc.definition.iter_markers())
+        metafunc.parametrize("lab", COMBINATIONS[::3] if cases else COMBINATIONS, indirect=True)
+
+
+@pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """A laboratory in each combination of engine and colour."""
     engine, blocking = request.param
@@ -333,5 +345,3 @@ async def _closing(test: Callable[..., Awaitable[None]], arguments: dict[str, An
         await test(**arguments)
     finally:
         await lab.close()
-
-

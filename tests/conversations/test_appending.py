@@ -133,9 +133,7 @@ async def test_of_two_who_expect_one_version_one_appends(lab: Lab) -> None:
     found = await lab.talks.get(made)
     assert found is not None
     version = found.version
-    outcomes = await lab.outcomes(
-        *[lambda: lab.talks.append(made, "user", "x", expected_version=version) for _ in range(4)]
-    )
+    outcomes = await lab.outcomes(*[lambda: lab.talks.append(made, "user", "x", expected_version=version) for _ in range(4)])
     assert sorted(isinstance(outcome, ConflictError) for outcome in outcomes) == [False, True, True, True]
     assert await lab.texts(made) == ["hello", "x"]
 
@@ -157,7 +155,13 @@ async def test_extend_stores_all_in_order(lab: Lab) -> None:
 async def test_extend_stores_all_or_none(lab: Lab) -> None:
     made = await lab.talk("hello")
     before = await lab.events()
-    for wrong in ({"role": "user"}, {"content": "x"}, {"role": "user", "content": 5}, {"role": "user", "content": "x", "z": 1}, "x"):
+    for wrong in (
+        {"role": "user"},
+        {"content": "x"},
+        {"role": "user", "content": 5},
+        {"role": "user", "content": "x", "z": 1},
+        "x",
+    ):
         with pytest.raises(InvalidValueError):
             await lab.talks.extend(made, [{"role": "user", "content": "fine"}, wrong])  # type: ignore[list-item]
     assert await lab.events() == before
@@ -188,8 +192,8 @@ async def test_appends_at_once_are_all_there_once_and_in_one_order(lab: Lab) -> 
     async def writer(name: str) -> list[int]:
         return [(await lab.talks.append(made, "user", f"{name} {number}")).sequence for number in range(10)]
 
-    given = await lab.together(*[lambda name=name: writer(name) for name in "abcdef"])  # type: ignore[misc]
-    assert sorted(sum(given, [])) == list(range(1, 61))
+    given = await lab.each("abcdef", writer)
+    assert sorted(number for numbers in given for number in numbers) == list(range(1, 61))
     assert all(numbers == sorted(numbers) for numbers in given)
     messages = await lab.talks.messages(made)
     assert [message.sequence for message in messages] == list(range(1, 61))
@@ -214,7 +218,9 @@ async def test_an_append_never_folds_and_never_calls_the_summariser(lab: Lab) ->
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ["", " ", " user", "user ", "a\nb", "a\0b", "\ud800", "x" * 65, None, 5, True, b"user", ["user"]])
+@pytest.mark.parametrize(
+    "role", ["", " ", " user", "user ", "a\nb", "a\0b", "\ud800", "x" * 65, None, 5, True, b"user", ["user"]]
+)
 async def test_a_role_is_1_to_64_printable_characters(lab: Lab, role: object) -> None:
     await refuses(lab, role, "hello")
 
@@ -280,7 +286,7 @@ async def test_limits_of_size_are_policies(lab: Lab) -> None:
         ("x", {"tool_calls": ["x" * 100]}),
     ):
         with pytest.raises(LimitError) as caught:
-            await talks.append(made, "user", content, **more)  # type: ignore[arg-type]
+            await talks.append(made, "user", content, **more)
         assert caught.value.code == "limit"
     with pytest.raises(LimitError):
         await talks.update(made, {"a": "x" * 50})

@@ -115,9 +115,7 @@ async def test_a_handle_freed_by_a_new_one_starts_afresh_for_the_next_person(lab
 
 async def test_no_link_is_lost_when_60_race(lab: Lab) -> None:
     made = await lab.talk()
-    await lab.together(
-        *[lambda n=n: lab.talks.link_channel(made, f"channel {n}", f"handle {n}") for n in range(60)]  # type: ignore[misc]
-    )
+    await lab.each(range(60), lambda n: lab.talks.link_channel(made, f"channel {n}", f"handle {n}"))
     found = await lab.talks.get(made)
     assert found is not None
     assert found.identity.channel_ids == {f"channel {n}": f"handle {n}" for n in range(60)}
@@ -127,7 +125,8 @@ async def test_no_link_is_lost_when_60_race(lab: Lab) -> None:
 async def test_of_two_people_who_want_one_handle_exactly_one_gets_it(lab: Lab) -> None:
     talks = {user: await lab.talk(user=user) for user in ("ann", "bob")}
     outcomes = await lab.outcomes(
-        *[lambda talk=talk: lab.talks.link_channel(talk, "telegram", "t1") for talk in talks.values()]  # type: ignore[misc]
+        lambda: lab.talks.link_channel(talks["ann"], "telegram", "t1"),
+        lambda: lab.talks.link_channel(talks["bob"], "telegram", "t1"),
     )
     assert sorted(isinstance(outcome, ConflictError) for outcome in outcomes) == [False, True]
     holder = await lab.talks.resolve("telegram", "t1")
@@ -139,7 +138,7 @@ async def test_of_two_people_who_want_one_handle_exactly_one_gets_it(lab: Lab) -
 
 async def test_handles_raced_in_one_channel_leave_exactly_one(lab: Lab) -> None:
     made = await lab.talk()
-    await lab.together(*[lambda n=n: lab.talks.link_channel(made, "telegram", f"t{n}") for n in range(6)])  # type: ignore[misc]
+    await lab.each(range(6), lambda n: lab.talks.link_channel(made, "telegram", f"t{n}"))
     found = await lab.talks.get(made)
     assert found is not None
     holders = {f"t{n}": await lab.talks.resolve("telegram", f"t{n}") for n in range(6)}

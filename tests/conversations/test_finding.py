@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -20,6 +20,7 @@ async def test_a_new_conversation_says_all_about_itself(lab: Lab) -> None:
     assert (made.identity.user_id, made.identity.display_name, made.identity.channel_ids) == ("ann", "Ann", {})
     assert (made.title, made.state, made.message_count, made.folded_through) == ("", "active", 0, 0)
     assert made.created_at == made.last_activity_at == lab.clock()
+    assert made.created_at.utcoffset() == timedelta(0)
     assert (made.last_interaction_at, made.ended_at, made.previous_id, made.forked_from) == (None, None, None, None)
     assert (made.metadata, list(made.messages)) == ({}, [])
 
@@ -110,7 +111,7 @@ async def test_a_display_name_is_stored_and_an_empty_one_leaves_it(lab: Lab) -> 
 
 
 async def test_finding_without_any_change_stores_nothing(lab: Lab) -> None:
-    found = {"channel": "telegram", "channel_user_id": "t1", "display_name": "Ann"}
+    found: dict[str, Any] = {"channel": "telegram", "channel_user_id": "t1", "display_name": "Ann"}
     made = await lab.talks.get_or_create("ann", **found)
     before = await lab.events()
     again = await lab.talks.get_or_create("ann", **found)
@@ -131,9 +132,7 @@ async def test_however_many_ask_at_once_there_is_one_conversation(lab: Lab) -> N
 
 
 async def test_however_many_ask_by_one_handle_there_is_one_person(lab: Lab) -> None:
-    found = await lab.together(
-        *[lambda: lab.talks.get_or_create(channel="telegram", channel_user_id="t1") for _ in range(8)]
-    )
+    found = await lab.together(*[lambda: lab.talks.get_or_create(channel="telegram", channel_user_id="t1") for _ in range(8)])
     assert len({(conversation.id, conversation.identity.user_id) for conversation in found}) == 1
     assert len(await lab.talks.list(active_only=False)) == 1
 
@@ -220,7 +219,7 @@ async def test_summaries_are_carried_on_through_generations(lab: Lab) -> None:
     for _ in range(3):
         lab.later(hours=25)
         found = await lab.talks.get_or_create("ann")
-    assert "zanzibar" in found.messages[0].text
+        assert "zanzibar" in found.messages[0].text
 
 
 async def test_what_was_folded_is_in_the_summary_that_is_carried(lab: Lab) -> None:
@@ -386,7 +385,7 @@ async def test_update_patches_metadata_by_key(lab: Lab) -> None:
 
 async def test_update_loses_nothing_when_others_patch_other_keys(lab: Lab) -> None:
     made = await lab.talk()
-    await lab.together(*[lambda name=name: lab.talks.update(made, {name: 1}) for name in "abcdefgh"])  # type: ignore[misc]
+    await lab.each("abcdefgh", lambda name: lab.talks.update(made, {name: 1}))
     found = await lab.talks.get(made)
     assert found is not None
     assert found.metadata == dict.fromkeys("abcdefgh", 1)
@@ -450,10 +449,12 @@ async def test_lists_are_paged_without_gaps_or_repeats(lab: Lab) -> None:
         made.append(await lab.talk(user=f"user {number}"))
         if number % 3 == 0:
             lab.later(seconds=1)
-    for order in ("activity", "created"):
-        seen, after, pages = [], None, 0
+    orders: tuple[Literal["activity", "created"], ...] = ("activity", "created")
+    for order in orders:
+        seen: list[str] = []
+        after, pages = None, 0
         while True:
-            page = await lab.talks.list(order=order, limit=7, after=after)  # type: ignore[arg-type]
+            page = await lab.talks.list(order=order, limit=7, after=after)
             seen.extend(found.id for found in page)
             pages += 1
             assert len(page) == (7 if page.next else 4)

@@ -460,7 +460,12 @@ async def test_the_built_in_summary_mentions_every_message_with_role_and_gist(la
 async def test_the_built_in_summary_keeps_what_matters_first(memory_lab: Lab) -> None:
     made = await memory_lab.talk()
     filler = "This is a long and rather empty sentence that goes on for quite a while without any point. " * 6
-    for fact in ("We decided to take the train.", "It costs 1249 euros.", "See https://example.org/plan now.", "Ask Beatrix there."):
+    for fact in (
+        "We decided to take the train.",
+        "It costs 1249 euros.",
+        "See https://example.org/plan now.",
+        "Ask Beatrix there.",
+    ):
         await memory_lab.talks.append(made, "user", filler + fact + " " + filler)
     for _ in range(150):
         await memory_lab.talks.append(made, "assistant", filler)

@@ -209,7 +209,10 @@ async def test_forks_at_once_are_all_made(lab: Lab) -> None:
         assert await lab.texts(fork.id) == lab.numbered(5)
 
 
-@pytest.mark.parametrize("wrong", [{"at": -1}, {"at": 3}, {"at": 1.5}, {"at": "1"}, {"at": True}, {"title": 5}, {"title": "\0"}, {"title": "x" * 1025}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"at": -1}, {"at": 3}, {"at": 1.5}, {"at": "1"}, {"at": True}, {"title": 5}, {"title": "\0"}, {"title": "x" * 1025}],
+)
 async def test_a_fork_begins_somewhere_in_the_conversation(lab: Lab, wrong: dict[str, Any]) -> None:
     made = await lab.talk("a", "b")
     before = await lab.events()

@@ -36,7 +36,7 @@ async def test_hiding_twice_is_hiding_once(lab: Lab) -> None:
 
 async def test_hiding_at_once_hides_all(lab: Lab) -> None:
     made = await lab.long_talk(10)
-    await lab.together(*[lambda n=n: lab.talks.hide(made, n) for n in (1, 3, 5, 7, 9)])  # type: ignore[misc]
+    await lab.each((1, 3, 5, 7, 9), lambda n: lab.talks.hide(made, n))
     assert [message.sequence for message in await lab.talks.messages(made)] == [2, 4, 6, 8, 10]
 
 
@@ -232,7 +232,7 @@ async def test_checkpoints_are_listed_earliest_first_and_move_when_set_again(lab
 
 async def test_checkpoints_at_once_are_all_kept(lab: Lab) -> None:
     made = await lab.long_talk(2)
-    await lab.together(*[lambda n=n: lab.talks.checkpoint(made, f"label {n}") for n in range(8)])  # type: ignore[misc]
+    await lab.each(range(8), lambda n: lab.talks.checkpoint(made, f"label {n}"))
     assert len(await lab.talks.checkpoints(made)) == 8
 
 
@@ -397,7 +397,13 @@ async def test_what_has_ended_is_not_rewound(lab: Lab) -> None:
     made = await lab.talk("a", "b")
     await lab.talks.end(made)
     talks = lab.talks
-    for operation in (talks.hide(made, 1), talks.pop(made), talks.rewind(made, 1), talks.clear(made), talks.checkpoint(made, "a")):
+    for operation in (
+        talks.hide(made, 1),
+        talks.pop(made),
+        talks.rewind(made, 1),
+        talks.clear(made),
+        talks.checkpoint(made, "a"),
+    ):
         with pytest.raises(EndedError):
             await operation
     assert await lab.texts(made) == ["a", "b"]

@@ -151,7 +151,10 @@ async def test_a_run_of_what_is_not_there_is_not_found(lab: Lab) -> None:
             raise AssertionError("there is no such conversation")
 
 
-@pytest.mark.parametrize(("owner", "ttl"), [("", MINUTE), (None, MINUTE), (1.5, MINUTE), ("x" * 513, MINUTE), ("w", timedelta(0)), ("w", -MINUTE), ("w", 60)])
+@pytest.mark.parametrize(
+    ("owner", "ttl"),
+    [("", MINUTE), (None, MINUTE), (1.5, MINUTE), ("x" * 513, MINUTE), ("w", timedelta(0)), ("w", -MINUTE), ("w", 60)],
+)
 async def test_a_run_has_an_owner_and_a_time(lab: Lab, owner: Any, ttl: Any) -> None:
     made = await lab.talk("a")
     with pytest.raises((InvalidValueError, LimitError)):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.conversations.conftest import Lab
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Lisbon"}'}}
+BROKEN_CALL = {"id": "c2", "function": {"name": "x", "arguments": "{"}}
 
 
 async def test_every_visible_message_is_listed_in_order(lab: Lab) -> None:
@@ -46,7 +47,8 @@ async def test_before_and_after_name_places(lab: Lab) -> None:
 async def test_roles_and_channel_narrow_a_list(lab: Lab) -> None:
     made = await lab.talk()
     for role, text, channel in (
-        ("user", "a", "telegram"), ("assistant", "b", ""), ("user", "c", "discord"), ("system", "d", ""), ("user", "e", "telegram"),
+        ("user", "a", "telegram"), ("assistant", "b", ""), ("user", "c", "discord"), ("system", "d", ""),
+        ("user", "e", "telegram"),
     ):  # fmt: skip
         await lab.talks.append(made, role, text, channel=channel)
     assert await lab.texts(made, roles=["user"]) == ["a", "c", "e"]
@@ -132,7 +134,8 @@ async def test_order_is_by_sequence_whatever_the_clock_did(lab: Lab) -> None:
 
 
 async def test_messages_of_what_is_not_there_are_not_found(lab: Lab) -> None:
-    for listing in ({}, {"last": 5}, {"last": 5, "before": 3}):
+    listings: tuple[dict[str, Any], ...] = ({}, {"last": 5}, {"last": 5, "before": 3})
+    for listing in listings:
         with pytest.raises(NotFoundError):
             await lab.talks.messages("0" * 26, **listing)
     for operation in (lab.talks.window("0" * 26, budget=5), lab.talks.export("0" * 26)):
@@ -198,7 +201,7 @@ async def test_as_anthropic_gives_what_its_messages_api_takes(memory_lab: Lab) -
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Hello."},
             {"role": "user", "content": [{"type": "text", "text": "Weather?"}, "Please."]},
-            {"role": "assistant", "content": "Looking.", "tool_calls": [CALL, {"id": "c2", "function": {"name": "x", "arguments": "{"}}]},
+            {"role": "assistant", "content": "Looking.", "tool_calls": [CALL, BROKEN_CALL]},
             {"role": "tool", "content": "sunny", "tool_call_id": "c1"},
             {"role": "tool", "content": "none", "tool_call_id": "c2"},
             {"role": "assistant", "content": "Sunny."},

@@ -106,11 +106,12 @@ class Model:
         self.summaries.extend(summary.inner)
 
     def rewind(self, to: int) -> None:
-        if to >= self.last:
+        gone = set(range(to + 1, self.last + 1))
+        if gone <= self.hidden.union(*self.rewound):
             return
         while across := [summary for summary in self.summaries if summary.first <= to < summary.last]:
             self.open(across[0])
-        self.rewound.append(set(range(to + 1, self.last + 1)))
+        self.rewound.append(gone)
 
     def unhide(self, number: int) -> None:
         place = next((summary.first for summary in self.summaries if summary.number == number), number)
@@ -124,10 +125,10 @@ class Model:
         while beyond := [one for one in made.summaries if one.number > at or one.last > at]:
             made.open(beyond[0])
             made.summaries = [one for one in made.summaries if one.first <= at]
-        made.hidden |= {number for number in self.texts if self.is_hidden(number)}
+        made.hidden |= {number for one in self.rewound for number in one}
         for summary in made.summaries:
-            if self.is_hidden(summary.number, summary.first):
-                made.hidden.add(summary.number)
+            out = self.is_hidden(summary.number, summary.first) or summary.number in self.hidden
+            made.hidden = made.hidden | {summary.number} if out else made.hidden - {summary.number}
         made.texts = {number: text for number, text in self.texts.items() if number <= at}
         made.hidden = {number for number in made.hidden if number <= at}
         made.rewound, made.last, made.due = [], at, False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,7 +92,7 @@ async def test_a_lost_channel_link(lab: Lab) -> None:
             await lab.talks.update(made, {"n": number}, title=f"{number}")
             await lab.talks.get_or_create("ann", display_name=f"Ann {number}")
 
-    await lab.together(live, *[lambda c=c, h=h: link(c, h) for c, h in links.items()])  # type: ignore[misc]
+    await lab.together(live, *[partial(link, channel, handle) for channel, handle in links.items()])
     await lab.talks.create("ann")
     lab.later(hours=25)
     await lab.talks.decay()
@@ -106,9 +107,7 @@ async def test_two_current_conversations_for_one_person(lab: Lab) -> None:
         lab.later(hours=hours)
         found = await lab.together(
             *[lambda: lab.talks.get_or_create("ann", channel="telegram", channel_user_id="t1") for _ in range(4)],
-            *[lambda: lab.talks.get_or_create(channel="telegram", channel_user_id="t1") for _ in range(4)]
-            if hours
-            else [],
+            *[lambda: lab.talks.get_or_create(channel="telegram", channel_user_id="t1") for _ in range(4)] if hours else [],
         )
         assert len({conversation.id for conversation in found}) == 1
     assert len(await lab.talks.list(user_id="ann", active_only=False)) == 3

@@ -30,9 +30,15 @@ def test_a_duration_is_a_timedelta_that_is_not_negative(wrong: timedelta) -> Non
         times.span(wrong, "ttl")
 
 
-@given(st.lists(st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.integers())))
+@given(st.lists(st.one_of(st.text(st.characters(categories=["L", "N", "P"])), st.integers(-(2**63), 2**63 - 1))))
 def test_a_cursor_gives_back_what_it_was_made_of(values: list[str | int]) -> None:
     assert query.read_cursor(query.make_cursor(*values), *map(type, values)) == values
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800", "a\0b", "a\nb"])
+def test_a_cursor_of_what_no_engine_can_compare_with_is_refused(value: str | int) -> None:
+    with pytest.raises(InvalidCursorError):
+        query.read_cursor(query.make_cursor(value), type(value))
 
 
 @given(st.text())

@@ -78,6 +78,11 @@ class Page:
         """Where it links to."""
         return _LINK.findall(_SPAN.sub("", self.prose))
 
+    @property
+    def is_working_notes(self) -> bool:
+        """Whether it says below its title that it is notes of work under way, which may name what no reader has."""
+        return bool(re.match(r"# .+\n\n> \*\*Working notes\*\*", self.text))
+
     @cached_property
     def anchors(self) -> set[str]:
         """Its headings as links name them (GitHub's way)."""

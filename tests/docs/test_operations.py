@@ -181,6 +181,7 @@ Case = tuple[Callable[[Lab], Any], Callable[[Lab, Any], object]]
 
 TRIPS: Final[dict[tuple[str, str], Case]] = {
     ("Store.sweep", "nothing to do"): (swept, swept),
+    ("Store.tip", "always"): (nothing, lambda lab, _: lab.store.tip()),
     ("Store.lease", "taken and given back"): (nothing, lend),
     ("Store.renew", "always"): (lent, lambda lab, lease: lab.store.renew(lease)),
     ("Store.backup", "always"): (nothing, lambda lab, _: lab.store.backup(lab.path / "copy.db")),

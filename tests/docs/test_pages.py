@@ -86,6 +86,22 @@ def test_fences_are_closed_and_say_what_they_hold(page: Page) -> None:
         )
 
 
+def test_only_explanations_are_working_notes(page: Page) -> None:
+    assert not page.is_working_notes or page.path.parent == ROOT / "docs" / "explanation"
+
+
+def test_pages_that_are_worked_through_share_no_store(pages: list[Page]) -> None:
+    """Who works through them in one directory, one after another, finds no page's data in another's."""
+    users: dict[str, set[str]] = {}
+    for page in pages:
+        if page.path.parent.name in ("tutorial", "howto", "examples") or page.path == ROOT / "README.md":
+            for block in page.blocks:
+                if block.language in ("python", "console"):
+                    for name in re.findall(r"[\w.-]+\.(?:db|jsonl)\b|(?<=file=)\S+", f"{block.info}\n{block.text}"):
+                        users.setdefault(name, set()).add(str(page))
+    assert {name: sorted(found) for name, found in users.items() if len(found) > 1} == {}
+
+
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +121,7 @@ def is_module(name: str) -> bool:
 
 
 def test_names_between_backticks_exist(page: Page) -> None:
-    if "adr" in page.path.parts:  # a decision may name what was not taken
+    if "adr" in page.path.parts or page.is_working_notes:  # these may name what was not taken, and the inside of engines
         return
     unknown = {name for span in page.spans for name in names_in(span) if not is_known(name)}
     shown = {word for block in page.blocks for word in re.findall(r"\w+", block.text)}

@@ -30,7 +30,7 @@ class Race:
     guards: tuple[str, ...]
 
     def run(self, seeds: int | None = None, *, without: str | None = None) -> None:
-        """Run it under its seeds; raises `FailureFound` when it is lost."""
+        """Run it under its seeds; raises `RaceLostError` when it is lost."""
         if self.crashes:
             assert explore_crashes(self.scenario, seeds=seeds or self.seeds, without=without) > 0
         else:
@@ -168,8 +168,10 @@ async def of_two_people_one_gets_a_handle(simulation: Simulation) -> None:
     talks = simulation.store().conversations
     ann, bob = [(await talks.create(user)).id for user in ("ann", "bob")]
     outcomes = await simulation.race(
-        lambda: talks.link_channel(ann, "tg", "t1"), lambda: talks.link_channel(bob, "tg", "t1"), lambda: talks.resolve("tg", "t1")
-    )  # fmt: skip
+        lambda: talks.link_channel(ann, "tg", "t1"),
+        lambda: talks.link_channel(bob, "tg", "t1"),
+        lambda: talks.resolve("tg", "t1"),
+    )
     assert sorted(isinstance(outcome.error, ConflictError) for outcome in outcomes[:2]) == [False, True]
     assert await talks.resolve("tg", "t1") == ("ann" if outcomes[0].done else "bob")
     await handles_agree(talks, ["ann", "bob"], ["t1"])
@@ -278,9 +280,7 @@ async def a_link_that_dies_beside_another_is_put_right_by_the_next_operation(sim
 @race(seeds=5, crashes=True)
 async def an_unlink_that_dies_is_put_right_by_the_next_operation(simulation: Simulation) -> None:
     talks, ann = await with_links(simulation)
-    await after_a_crash(
-        simulation, talks, lambda: talks.unlink_channel(ann, "tg"), lambda: talks.link_channel(ann, "tg", "t3")
-    )
+    await after_a_crash(simulation, talks, lambda: talks.unlink_channel(ann, "tg"), lambda: talks.link_channel(ann, "tg", "t3"))
 
 
 @race(seeds=5, crashes=True)
@@ -319,9 +319,9 @@ async def folded_once(talks: AsyncConversations, talk: str, store: Any) -> None:
     counters = (await store.sessions.get(talk)).counters
     assert counters["unfolded"] == len(plain)
     everything = await talks.messages(talk, include_folded=True, include_hidden=True)
-    assert [message.sequence for message in everything if not message.covers] == [
-        number for number in range(1, counters["messages"] + 100) if number in {message.sequence for message in everything if not message.covers}
-    ]  # fmt: skip
+    stored = [message.sequence for message in everything if not message.covers]
+    assert stored == sorted(set(stored))
+    assert len(stored) == counters["messages"]
 
 
 @race("phase")
@@ -426,12 +426,12 @@ async def a_rewind_hides_exactly_what_was_there(simulation: Simulation) -> None:
     talks = store.conversations
     talk = (await talks.create("ann")).id
     await talks.extend(talk, [{"role": "user", "content": f"{number}"} for number in range(5)])
-    await simulation.race(lambda: talks.rewind(talk, 3), lambda: talks.append(talk, "user", "new"))
+    await simulation.race(lambda: talks.rewind(talk, 3), lambda: talks.append(talk, "user", "new"), lambda: talks.hide(talk, 1))
     seen = [message.sequence for message in await talks.messages(talk)]
     order = await order_of(store, "rewound", "appended")
-    assert seen == ([1, 2, 3] if order[-1] == "rewound" else [1, 2, 3, 6])
+    assert seen == ([2, 3] if order[-1] == "rewound" else [2, 3, 6])
     await talks.undo_rewind(talk)
-    assert [message.sequence for message in await talks.messages(talk)] == [1, 2, 3, 4, 5, 6]
+    assert [message.sequence for message in await talks.messages(talk)] == [2, 3, 4, 5, 6]
     await folded_once(talks, talk, store)
 
 
@@ -444,16 +444,10 @@ async def a_pop_takes_the_last_message(simulation: Simulation) -> None:
     outcomes = await simulation.race(
         lambda: talks.pop(talk), lambda: talks.pop(talk), lambda: talks.append(talk, "user", "new")
     )
-    one, two, _ = (outcome.result() for outcome in outcomes)
-    assert one.sequence != two.sequence
-    left = {message.sequence for message in await talks.messages(talk)}
-    assert left == {1, 2, 3, 4} - {one.sequence, two.sequence}
+    popped = {outcome.result().sequence for outcome in outcomes[:2]}
+    assert {message.sequence for message in await talks.messages(talk)} == {1, 2, 3, 4} - popped
     order = await order_of(store, "hidden", "appended")
-    assert {one.sequence, two.sequence} == {
-        ("appended", "hidden", "hidden", "appended"): {2, 3},
-        ("appended", "hidden", "appended", "hidden"): {3, 4},
-        ("appended", "appended", "hidden", "hidden"): {3, 4},
-    }[tuple(order)]
+    assert popped == ({2, 3} if order[-1] == "appended" else {3, 4})
     await folded_once(talks, talk, store)
 
 
@@ -463,7 +457,7 @@ async def hides_at_once_hide_all(simulation: Simulation) -> None:
     talks = store.conversations
     talk = (await talks.create("ann")).id
     await talks.extend(talk, [{"role": "user", "content": f"{number}"} for number in range(5)])
-    await simulation.race(*[lambda n=n: talks.hide(talk, n) for n in (1, 3, 5)])  # type: ignore[misc]
+    await simulation.race(lambda: talks.hide(talk, 1), lambda: talks.hide(talk, 3), lambda: talks.hide(talk, 5))
     assert [message.sequence for message in await talks.messages(talk)] == [2, 4]
     await folded_once(talks, talk, store)
 
@@ -473,9 +467,13 @@ async def checkpoints_name_the_place_where_they_were_made(simulation: Simulation
     store = simulation.store()
     talks = store.conversations
     talk = (await talks.create("ann")).id
-    outcomes = await simulation.race(lambda: talks.checkpoint(talk, "here"), lambda: talks.append(talk, "user", "x"))
+    here, there, _ = await simulation.race(
+        lambda: talks.checkpoint(talk, "here"), lambda: talks.checkpoint(talk, "there"), lambda: talks.append(talk, "user", "x")
+    )
+    kept = {checkpoint.label: checkpoint.sequence for checkpoint in await talks.checkpoints(talk)}
+    assert kept == {"here": here.result().sequence, "there": there.result().sequence}
     order = await order_of(store, "checkpoint", "appended")
-    assert outcomes[0].result().sequence == (1 if order[-1] == "checkpoint" else 0)
+    assert sum(kept.values()) == 2 - order.index("appended")
 
 
 # -- appends -----------------------------------------------------------------------------------------------------------
@@ -495,13 +493,12 @@ async def who_lost_the_answer_asks_again(simulation: Simulation) -> None:
     talks = simulation.store().conversations
     talk = (await talks.create("ann")).id
     await talks.append(talk, "user", "a")
-    operation = simulation.random.choice(
-        [
-            lambda: talks.append(talk, "user", "x", key="k1"),
-            lambda: talks.fork(talk, key="k1"),
-            lambda: talks.pop(talk, key="k1"),
-        ]
-    )
+    operations: list[Callable[[], Any]] = [
+        lambda: talks.append(talk, "user", "x", key="k1"),
+        lambda: talks.fork(talk, key="k1"),
+        lambda: talks.pop(talk, key="k1"),
+    ]
+    operation = simulation.random.choice(operations)
     await simulation.alone(operation, crash=True)
     first, second = await operation(), await operation()
     assert getattr(first, "id", None) == getattr(second, "id", None)
@@ -515,9 +512,7 @@ async def who_lost_the_answer_asks_again(simulation: Simulation) -> None:
 async def of_two_who_expect_one_version_one_appends(simulation: Simulation) -> None:
     talks = simulation.store().conversations
     talk = await talks.create("ann")
-    outcomes = await simulation.race(
-        *[lambda: talks.append(talk.id, "user", "x", expected_version=talk.version)] * 3
-    )
+    outcomes = await simulation.race(*[lambda: talks.append(talk.id, "user", "x", expected_version=talk.version)] * 3)
     assert [outcome.done for outcome in outcomes].count(True) == 1
     assert len(await talks.messages(talk.id)) == 1
 

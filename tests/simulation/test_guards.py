@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sojourn.testing.simulation import GUARDS, FailureFound
+from sojourn.testing.simulation import GUARDS, RaceLostError
 
 if TYPE_CHECKING:
     from tests.simulation.conftest import Race
 
 
 def test_without_its_guard_a_race_is_lost(race: Race, guard: str) -> None:
-    with pytest.raises(FailureFound) as caught:
+    with pytest.raises(RaceLostError) as caught:
         race.run(without=guard)
     assert caught.value.steps
 

@@ -78,7 +78,8 @@ async def test_lists_are_paged_without_gaps_or_repeats(lab: Lab, filter: str) ->
         await lab.talks.append(made[-1], "user", "x", channel="telegram")
         lab.later(seconds=number % 3)
     lab.later(minutes=1)
-    seen, after = [], None
+    seen: list[str] = []
+    after = None
     while True:
         page = await lab.store.sessions.list(filter, limit=4, after=after)
         seen.extend(found.id for found in page)

@@ -35,8 +35,8 @@ async def filled(lab: Lab) -> list[str]:
     await lab.talks.link_channel(made.id, "telegram", "t1")
     await lab.talks.extend(made.id, lab.in_turn(lab.numbered(59)), key="k1")
     await lab.talks.append(
-        made.id, "assistant", [{"text": "parts"}], tool_calls=[{"id": "c1"}], metadata={"a": 1}, author="bot", channel="telegram",
-        tokens=4, turn="t",
+        made.id, "assistant", [{"text": "parts"}], tool_calls=[{"id": "c1"}], metadata={"a": 1}, author="bot",
+        channel="telegram", tokens=4, turn="t",
     )  # fmt: skip
     lab.later(minutes=5)
     await lab.talks.consolidate(made.id)
@@ -121,14 +121,11 @@ async def test_a_load_that_was_stopped_is_taken_up(lab: Lab, tmp_path: Path) -> 
     lines = await lines_of(lab.store)
     other = another(lab, tmp_path)
 
-    class Stopped(Exception):
-        pass
-
     def broken() -> Any:
         yield from lines[:300]
-        raise Stopped
+        raise EOFError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(EOFError):
         await other.load(broken())
     assert await other.conversations.get(made) is None
     assert len(await other.conversations.list(active_only=False)) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,8 +167,8 @@ async def test_watchers_of_racing_writers_miss_nothing_and_see_it_once(lab: Lab)
                 break
         return seen
 
-    *written, one, two = await lab.together(*[lambda talk=talk: write(talk) for talk in talks], follow, follow)  # type: ignore[misc]
-    everything = sorted(sum(written, []))
+    *written, one, two = await lab.together(*[partial(write, talk) for talk in talks], follow, follow)
+    everything = sorted(row for rows in written for row in rows)
     assert sorted(one) == sorted(two) == everything
     for talk in talks:
         assert [number for name, number in one if name == talk] == list(range(1, 26))

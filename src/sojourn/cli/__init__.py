@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised for what a user may do wrong."""
+    if arguments is None and None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words in (["--version"], ["-V"]):
@@ -17,6 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(words, own_process=arguments is None)
     except KeyboardInterrupt:
         return 130
+
+
+def _open_missing_streams() -> None:
+    """A stream that was closed (``>&-``) leads nowhere: otherwise the next file, the store, would get its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  # for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _version() -> int:

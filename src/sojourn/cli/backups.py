@@ -50,7 +50,9 @@ def backup(call: Call) -> None:
         target = target / f"sojourn-{call.now:%Y%m%dT%H%M%SZ}.db"
     _not_itself(call, target)
     if not store.capabilities.backup:
-        raise UnsupportedError("this engine makes no backups.", hint="Use the server's own tools, or: sojourn export")
+        raise UnsupportedError(
+            "this engine makes no backups.", hint=f"Use the server's own tools, or: {call.command('export')}"
+        )
     if call.dry_run:
         call.output.would(f"copy {call.place} to {target}")
         return
@@ -84,7 +86,7 @@ def restore(call: Call) -> None:
     source, path = Path(call.arguments.backup), call.path
     if path is None:
         raise UnsupportedError(
-            f"{call.place} is not a file.", hint="restore works on sqlite:/// stores. Elsewhere: sojourn load"
+            f"{call.place} is not a file.", hint="restore works on sqlite:/// stores. Elsewhere: sojourn load FILE"
         )
     if "mode=ro" in call.url:
         raise ReadOnlyError(f"{call.place} is named read-only.", hint="Leave ?mode=ro out.")
@@ -106,7 +108,7 @@ def restore(call: Call) -> None:
     document = {"path": str(path), "from": str(source), "schema": facts.schema, "sessions": facts.sessions}
     call.output.answer(document, [], f"Restored {facts} from {source} to {path}.")
     if facts.schema < VERSION:
-        call.output.note(f"It has schema {facts.schema}. To bring it to {VERSION}: sojourn migrate")
+        call.output.note(f"It has schema {facts.schema}. To bring it to {VERSION}: {call.command('migrate')}")
 
 
 def _examined(source: Path) -> _Facts:

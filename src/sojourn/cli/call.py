@@ -8,7 +8,7 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from sojourn.cli.exits import AmbiguousError, MissingStoreError, UsageError
@@ -17,6 +17,9 @@ from sojourn.cli.output import Output
 from sojourn.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sojourn.core.query import Page
     from sojourn.kinds.conversations.model import ConversationPolicy
     from sojourn.sessions import SessionInfo
     from sojourn.sync.store import Store
@@ -25,6 +28,10 @@ _LEAST = 4
 _ALPHABET = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 _LIKE_DIGITS = str.maketrans("ILO", "110")
 _SHOWN_CANDIDATES = 10
+_PAGE = 50
+_WHOLE = 26
+
+Item = TypeVar("Item")
 
 
 class Call:
@@ -53,18 +60,51 @@ class Call:
         """The time that ages are shown against."""
         return datetime.now(UTC)
 
+    def pages(self, fetch: Callable[[int, str | None], Page[Item]]) -> tuple[list[Item], str | None]:
+        """A page of a list, and the cursor behind it; without --limit, a program that takes lines gets all of it."""
+        limit, after = self.arguments.limit, self.arguments.after
+        whole = limit is None and self.output.for_programs
+        page = fetch(1000 if whole else limit or _PAGE, after)
+        found = list(page.items)
+        while whole and page.next is not None:
+            page = fetch(1000, page.next)
+            found.extend(page.items)
+        return found, page.next
+
     def more(self, cursor: str | None) -> None:
         """Say how to go on behind a page."""
-        if cursor is not None and self.output.human:
-            self.output.note(f"There are more: repeat the command with --after {cursor}")
+        if cursor is not None and self.output.mode != "json":  # whose document says it
+            self.output.remark(f"There are more: repeat the command with --after {cursor}")
+
+    # -- what is to be typed ---------------------------------------------------------------------------------------
+
+    def command(self, words: str) -> str:
+        """A command as it is typed here: with the store and the tenant that this one was given."""
+        return f"sojourn {words}{self._where}"
+
+    @property
+    def _where(self) -> str:
+        from sojourn.engines.locate import shown_url
+
+        given = self.options.store or os.environ.get("SOJOURN_URL", "").strip()
+        secret = given != shown_url(given)  # from the environment it comes by itself; it is not printed
+        store = f" --store {shlex.quote(shown_url(given))}" if given and (self.options.store or not secret) else ""
+        tenant = "" if self.options.tenant == "default" else f" --tenant {shlex.quote(self.options.tenant)}"
+        return store + tenant
 
     # -- the store -------------------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
         """The store's URL: from ``--store``, the environment, the project, or the user's own."""
-        given = self.options.store or os.environ.get("SOJOURN_URL")
-        if given:
+        name, given = "--store", self.options.store
+        if given is None:
+            name, given = "SOJOURN_URL", os.environ.get("SOJOURN_URL")
+        if given is not None and not given.strip():
+            raise UsageError(
+                f"{name} is empty.", hint="Name a store, such as sqlite:///app.db, or leave it away to use your own."
+            )
+        if given is not None:
             return _as_url(given)
         from sojourn.store import default_url
 
@@ -91,9 +131,7 @@ class Call:
     @property
     def first_step(self) -> str:
         """The command that begins a conversation here, as it is typed."""
-        where = f" --store {shlex.quote(self.options.store)}" if self.options.store else ""
-        tenant = "" if self.options.tenant == "default" else f" --tenant {shlex.quote(self.options.tenant)}"
-        return f'sojourn conversation append --user alice user "Hello"{where}{tenant}'
+        return self.command('conversation append --user alice user "Hello"')
 
     @property
     def exists(self) -> bool:
@@ -101,8 +139,13 @@ class Call:
         path = self.path
         return path is None or (path.exists() and path.stat().st_size > 0)
 
-    def store(self, *, write: bool = False, create: bool = False, policy: ConversationPolicy | None = None) -> Store:
-        """The store. Reading neither makes nor changes one; only ``create`` makes one that is missing."""
+    def store(
+        self, *, write: bool = False, create: bool = False, adopt: bool = False, policy: ConversationPolicy | None = None
+    ) -> Store:
+        """The store. Reading neither makes nor changes one; only ``create`` makes one that is missing.
+
+        Another program's database becomes one only by ``adopt`` or, where a store would be made, by a yes.
+        """
         if not create and not self.exists:
             raise MissingStoreError(
                 f"there is no store at {self.place}.", hint=f"--store names another one. To begin one: {self.first_step}"
@@ -110,9 +153,23 @@ class Call:
         from sojourn.sync.opening import open as open_store
 
         chosen = policy or (None if write or create else _looking())
-        store = open_store(self.url, tenant=self.options.tenant, migrate=write or create, conversations=chosen)
+        migrate = self._may_migrate(create=create, adopt=adopt) if write or create else False
+        store = open_store(self.url, tenant=self.options.tenant, migrate=migrate, conversations=chosen)
         self._open.append(store)
         return store
+
+    def _may_migrate(self, *, create: bool, adopt: bool) -> bool:
+        from sojourn.cli.peek import foreign_tables
+
+        path = self.path
+        tables = "" if path is None or adopt else foreign_tables(path)
+        if tables and create:
+            self.output.confirm(
+                f"{path} is no Sojourn store but another program's database (tables: {tables}). Add Sojourn's tables to it?",
+                yes=self.options.yes,
+                advice=f"Name another file, or add --yes, or first: {self.command('migrate')}",
+            )
+        return create or not tables
 
     def store_if_any(self) -> Store | None:
         """The store, to be read; None (and a word about it) when there is none yet, since then there is nothing in it."""
@@ -140,16 +197,24 @@ class Call:
         if not _LEAST <= len(text) <= LENGTH or not _ALPHABET.issuperset(text):
             raise UsageError(
                 f"{given!r} is not an id.",
-                hint=f"An id has {LENGTH} letters and digits; its last {_LEAST} or more will do. See: sojourn {what} list",
+                hint=f"An id has {LENGTH} letters and digits; its last {_LEAST} or more will do. "
+                f"See: {self.command(f'{what} list')}",
             )
         if len(text) == LENGTH:
             return text
         found = self._ending(store, text, f"kind:{kind} state:all" if kind else "state:all")
         if not found:
-            raise NotFoundError(f"there is no {what} whose id ends in {text}.", hint=f"See: sojourn {what} list")
+            raise self.nothing(what, given)
         if len(found) > 1:
             raise _ambiguous(text, found, what)
         return found[0].id
+
+    def nothing(self, what: str, given: str) -> NotFoundError:
+        """There is no such session: what was typed, and where to look."""
+        whole = len(given.strip()) >= _WHOLE
+        text = f"there is no {what} {given}." if whole else f"there is no {what} whose id ends in {given}."
+        every = "list state:all" if what == "session" else "list --all"
+        return NotFoundError(text, hint=f"See: {self.command(f'{what} {every}')}")
 
     def _ending(self, store: Store, text: str, filter: str) -> list[SessionInfo]:
         found: list[SessionInfo] = []

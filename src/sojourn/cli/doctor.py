@@ -9,9 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from sojourn.cli.advice import advise
 from sojourn.cli.call import Call
 from sojourn.cli.exits import FAILED, OK
 from sojourn.cli.parser import Parser
+from sojourn.cli.peek import is_store
 from sojourn.cli.store import policy_of, sweep_all
 from sojourn.cli.text import many, moment, size
 from sojourn.errors import CorruptError, EngineError, SchemaError
@@ -25,8 +27,6 @@ _WAL_RESET_FIXED: Final = (3, 51, 3)
 _BACKLOG: Final = 1_000
 """Commits that wait for the search index before it is worth a word: they are searched too, one by one."""
 
-_RUNNER: Final = "run a runner beside the application, or: sojourn doctor --fix"
-_RESTORE: Final = "put a backup in its place: sojourn restore BACKUP"
 _CLOCK_SLACK: Final = timedelta(minutes=2)
 _FULL_SYNC: Final = 2
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -62,7 +62,7 @@ def doctor(call: Call) -> int:
     if not call.exists:
         call.store()  # raises, and says what to do
     fix = call.arguments.fix and not call.dry_run
-    found = [*(_files(path, fix=fix) if path is not None else ())]
+    found = [*(_files(call, path, fix=fix) if path is not None and is_store(path) else ())]
     store, opened = _opened(call, fix=fix)
     found.append(opened)
     if store is not None:
@@ -78,8 +78,8 @@ def doctor(call: Call) -> int:
         call.output.line(f"{call.place}: {_verdict(problems, warnings)}")
 
     call.output.answer(document, [], human)
-    if any(finding.fix.endswith("--fix") and not finding.fixed for finding in found):
-        call.output.note("To fix what can be fixed: sojourn doctor --fix")
+    if any("doctor --fix" in finding.fix and not finding.fixed for finding in found):
+        call.output.note(f"To fix what can be fixed: {call.command('doctor --fix')}")
     return FAILED if problems else OK
 
 
@@ -102,7 +102,7 @@ def _show(call: Call, finding: Finding) -> None:
 # -- the looks -------------------------------------------------------------------------------------------------------
 
 
-def _files(path: Path, *, fix: bool) -> Iterator[Finding]:
+def _files(call: Call, path: Path, *, fix: bool) -> Iterator[Finding]:
     """The store's files, and the directory when it is the store's own, are nobody else's business."""
     own = [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
     places = [(place, 0o077, 0o600) for place in own]
@@ -113,7 +113,8 @@ def _files(path: Path, *, fix: bool) -> Iterator[Finding]:
         yield Finding("file modes", "ok", "only you can read and write the store's files.")
         return
     names = ", ".join(f"{place.name} ({place.stat().st_mode & 0o777:o})" for place, _ in open_to)
-    finding = Finding("file modes", "problem", f"other users of this system may read or write {names}.", "sojourn doctor --fix")
+    text = f"other users of this system may read or write {names}."
+    finding = Finding("file modes", "problem", text, call.command("doctor --fix"))
     if fix:
         for place, mode in open_to:
             os.chmod(place, mode)
@@ -123,19 +124,31 @@ def _files(path: Path, *, fix: bool) -> Iterator[Finding]:
 
 def _opened(call: Call, *, fix: bool) -> tuple[Store | None, Finding]:
     """Opening a store looks at its file system, its schema and whether it can be read at all."""
+    path = call.path
+    if path is not None and not path.is_file():
+        return None, Finding(
+            "opening", "problem", f"{path} is not a file, so it is no store.", "name the store's file with --store"
+        )
     try:
         store = call.store(policy=policy_of(None))
     except SchemaError as error:
+        if path is not None and not is_store(path):
+            fix_it = f"name another file with --store; if it is to become a store: {call.command('migrate')}"
+            return None, Finding("schema", "problem", f"{error.message} It may be another program's.", fix_it)
         if not fix or "Upgrade" in error.hint:
-            return None, Finding("schema", "problem", error.message, error.hint)
+            return None, Finding("schema", "problem", error.message, advise(call, error).hint)
         store = call.store(write=True, policy=policy_of(None))
         return store, Finding("schema", "problem", f"{error.message} Brought forward.", fixed=True)
     except CorruptError as error:
-        fix_it = "check the path, or put a backup in its place: sojourn restore BACKUP"
+        fix_it = f"check the path, or {_restore(call)}"
         return None, Finding("opening", "problem", error.message, fix_it)
     except EngineError as error:
-        return None, Finding("opening", "problem", error.message, error.hint)
+        return None, Finding("opening", "problem", error.message, advise(call, error).hint)
     return store, Finding("schema", "ok", "the one that this release needs.")
+
+
+def _restore(call: Call) -> str:
+    return f"put a backup in its place: {call.command('restore BACKUP')}"
 
 
 class _Looks:
@@ -159,7 +172,7 @@ class _Looks:
             try:
                 yield from look()
             except EngineError as error:
-                yield Finding(name, "problem", f"it cannot be looked at: {error.message}", _RESTORE)
+                yield Finding(name, "problem", f"it cannot be looked at: {error.message}", _restore(self._call))
 
     def _engine(self) -> Iterator[Finding]:
         self._facts = self._store.facts()
@@ -179,7 +192,7 @@ class _Looks:
             )
         else:
             yield Finding("sqlite", "ok", f"version {version}.")
-        yield _durability(facts)
+        yield _durability(self._call, facts)
         yield Finding(
             "size",
             "ok",
@@ -193,7 +206,7 @@ class _Looks:
             yield Finding("integrity", "ok", "nothing is damaged.")
             return
         text = f"the store is damaged: {'; '.join(damage[:3])}{' ...' if len(damage) > 3 else ''}."
-        yield Finding("integrity", "problem", text, _RESTORE)
+        yield Finding("integrity", "problem", text, _restore(self._call))
 
     def _folds(self) -> Iterator[Finding]:
         due = self._store.sweep(100_000, dry_run=True)["due"]
@@ -201,7 +214,7 @@ class _Looks:
             yield Finding("folds", "ok", "none is due.")
             return
         text = f"{many(due, 'conversation')} {'is' if due == 1 else 'are'} due for folding."
-        yield self._swept(Finding("folds", "warning", text, _RUNNER))
+        yield self._swept(Finding("folds", "warning", text, self._runner()))
 
     def _index(self) -> Iterator[Finding]:
         waiting = int(self._facts.get("unindexed", 0))
@@ -210,7 +223,10 @@ class _Looks:
             yield Finding("search index", "ok", text)
             return
         text = f"{many(waiting, 'commit')} wait to be indexed; until then searching them is slow."
-        yield self._swept(Finding("search index", "warning", text, _RUNNER))
+        yield self._swept(Finding("search index", "warning", text, self._runner()))
+
+    def _runner(self) -> str:
+        return f"run a runner beside the application, or: {self._call.command('doctor --fix')}"
 
     def _swept(self, finding: Finding) -> Finding:
         """Do what is due, but archive nothing, whatever its age: the application may have an age of its own."""
@@ -232,13 +248,13 @@ class _Looks:
         )
 
 
-def _durability(facts: dict[str, Any]) -> Finding:
+def _durability(call: Call, facts: dict[str, Any]) -> Finding:
     if facts["journal_mode"] != "wal":
         return Finding(
             "durability",
             "warning",
             f"the journal mode is {facts['journal_mode']}, not wal: readers and writers wait for each other.",
-            "it is set when the store is next opened to be written, for example by: sojourn migrate",
+            f"it is set when the store is next opened to be written, for example by: {call.command('migrate')}",
         )
     if facts["synchronous"] < _FULL_SYNC:
         return Finding(

@@ -111,7 +111,7 @@ class AmbiguousError(CommandError):
 
     def __init__(self, message: str, *, hint: str = "", candidates: Sequence[str] = ()) -> None:
         super().__init__(message, hint=hint)
-        self.candidates = list(candidates)
+        self.candidates: list[str] = list(candidates)
 
 
 class MissingStoreError(CommandError):
@@ -159,7 +159,7 @@ class Mistake(CommandError):  # noqa: N818  # it is nobody's but ours
         from traceback import format_exception
 
         super().__init__(f"{type(error).__name__}: {error}", hint="This is a mistake in Sojourn; please report it, with this:")
-        self.trace = "".join(format_exception(error))
+        self.trace: str = "".join(format_exception(error))
 
 
 def exit_code(error: SojournError) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sojourn.cli.call import Call
-from sojourn.cli.exits import MissingFileError
+from sojourn.cli.exits import FileExistsAlreadyError, MissingFileError
 from sojourn.cli.parser import Parser
 
 
@@ -26,11 +26,16 @@ def fill(_: str, parser: Parser) -> None:
 
 def openjarvis(call: Call) -> None:
     """``import openjarvis``."""
-    from sojourn.formats.openjarvis import import_openjarvis
+    from sojourn.formats.openjarvis import FILE, check_openjarvis, import_openjarvis
 
     source = Path(call.arguments.source).expanduser()
-    if not source.exists():
-        raise MissingFileError(f"there is no {source}.", hint="Name the file that OpenJarvis keeps its sessions in.")
+    file = source / FILE if source.is_dir() else source
+    if not file.is_file():
+        raise MissingFileError(f"there is no file {file}.", hint="Name the file that OpenJarvis keeps its sessions in.")
+    path = call.path
+    if path is not None and path.exists() and path.samefile(file):
+        raise FileExistsAlreadyError(f"{file} is the store itself.", hint="Name another store with --store.")
+    check_openjarvis(file)
     store = call.scratch() if call.dry_run and not call.exists else call.store(create=not call.dry_run)
     with call.output.progress("imported") as progress:
         report = import_openjarvis(store, source, dry_run=call.dry_run, progress=progress)

@@ -129,9 +129,8 @@ def page_size(parser: argparse.ArgumentParser, what: str, default: int = 50) -> 
     parser.add_argument(
         "--limit",
         type=whole(1, 1000),
-        default=default,
         metavar="N",
-        help=f"at most so many {what} (1 to 1000, default {default})",
+        help=f"at most so many {what} (1 to 1000; default {default}, and all to a file or pipe with -q or --jsonl)",
     )
     parser.add_argument("--after", metavar="CURSOR", help="go on behind a page: the cursor that was printed with it")
 

@@ -41,7 +41,7 @@ class Output:
     def __init__(self, mode: Mode = "human", *, colour: bool = True) -> None:
         self.mode = mode
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not colour
-        self.colour = not plain and _is_terminal(sys.stdout)
+        self.colour: bool = not plain and _is_terminal(sys.stdout)
         self._error_colour = not plain and _is_terminal(sys.stderr)
 
     @property
@@ -53,6 +53,11 @@ class Output:
     def terminal(self) -> bool:
         """Whether a person sits before it and reads it as it comes."""
         return self.human and _is_terminal(sys.stdout)
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether a program takes it line by line."""
+        return self.mode in ("jsonl", "quiet") and not _is_terminal(sys.stdout)
 
     # -- data ------------------------------------------------------------------------------------------------------
 
@@ -148,6 +153,10 @@ class Output:
         """Something worth knowing beside the data; left out with ``--quiet``."""
         if self.mode != "quiet":
             _say(visible(text))
+
+    def remark(self, text: str) -> None:
+        """Something without which the data would mislead; said with ``--quiet`` too."""
+        _say(visible(text))
 
     def failure(self, error: SojournError) -> None:
         """What went wrong, and what to do about it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from sojourn.cli import options
 from sojourn.cli.exits import UsageError
@@ -15,6 +15,28 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 Fill: TypeAlias = "Callable[[Parser], None]"
+
+OTHER_WORDS: Final = {
+    "remove": "rm",
+    "delete": "rm",
+    "del": "rm",
+    "ls": "list",
+    "get": "show",
+    "cat": "show",
+    "view": "show",
+    "add": "append",
+    "say": "append",
+    "find": "search",
+    "grep": "search",
+    "close": "end",
+    "stop": "end",
+    "undo": "rewind",
+    "follow": "tail",
+    "watch": "tail",
+    "fold": "consolidate",
+    "archive": "decay",
+}
+"""What other programs call our commands."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
     def examples(self, text: str) -> None:
         """Examples to print below the help."""
-        self.epilog = _epilog(text)
+        self.epilog: str | None = _epilog(text)
 
     def takes_anything(self) -> None:
         """Give every word, options too, to the command as it is: ``rest``."""
@@ -144,7 +166,8 @@ class Parser(argparse.ArgumentParser):
         """What was probably meant; empty when nothing is like it."""
         from difflib import get_close_matches
 
-        return next(iter(get_close_matches(word, known, 1, 0.6)), "")
+        meant = OTHER_WORDS.get(word, "")
+        return meant if meant in known else next(iter(get_close_matches(word, known, 1, 0.6)), "")
 
     def error(self, message: str) -> NoReturn:
         """argparse's complaint as an error of ours."""

@@ -14,7 +14,7 @@ from sojourn.cli import options
 from sojourn.cli.call import Call
 from sojourn.cli.exits import INTERRUPTED, OK, USAGE, Mistake, SystemFault, UsageError, exit_code
 from sojourn.cli.output import Output
-from sojourn.cli.parser import Fill, Parser
+from sojourn.cli.parser import OTHER_WORDS, Fill, Parser
 from sojourn.errors import SojournError
 
 GROUPS: Final = (
@@ -85,9 +85,13 @@ class RootParser(Parser):
 
     def nearest(self, word: str, known: Sequence[str]) -> str:
         """A command without its noun is a common slip."""
+        if word in ("version", "help"):
+            return f"'sojourn --{word}'"
         for noun in ("conversation", "session"):
-            if word in self.children()[noun].fill().children():
-                return f"'sojourn {noun} {word}'"
+            children = self.children()[noun].fill().children()
+            meant = word if word in children else OTHER_WORDS.get(word, "")
+            if meant in children:
+                return f"'sojourn {noun} {meant}'"
         return super().nearest(word, known)
 
 
@@ -152,7 +156,12 @@ def _run(words: list[str], output: Output) -> int:
         return USAGE
     _check_text(found)
     with Call(found, chosen, output) as call:
-        return run_it(call) or OK
+        try:
+            return run_it(call) or OK
+        except SojournError as error:
+            from sojourn.cli.advice import advise
+
+            raise advise(call, error) from error.__cause__
 
 
 def _check_text(found: argparse.Namespace) -> None:

@@ -11,7 +11,6 @@ from sojourn.cli.parser import Parser
 from sojourn.cli.text import ago, many, moment, one_line
 from sojourn.core.codec import encode
 from sojourn.core.ids import tail
-from sojourn.errors import NotFoundError
 from sojourn.sessions import SessionInfo
 from sojourn.shell.feed import Event
 
@@ -57,7 +56,7 @@ def fill(_: str, parser: Parser) -> None:
         "rm",
         "remove sessions for good",
         remove,
-        examples="sojourn session rm 7Q2M8XKD\nsojourn session list -q 'idle>90d' --limit 1000 | xargs sojourn session rm -y",
+        examples="sojourn session rm 7Q2M8XKD\nsojourn session list -q 'idle>90d' | xargs sojourn session rm -y",
         more="Messages that a fork shares stay in the fork. To remove everything about a person, use: sojourn erase",
     )
     made.add_argument("ids", metavar="ID", nargs="+", help="its id, or the end of it; several may be given")
@@ -70,8 +69,8 @@ def list_sessions(call: Call) -> None:
     items: list[SessionInfo] = []
     cursor = None
     if store is not None:
-        page = store.sessions.list(" ".join(given.filter), limit=given.limit, after=given.after)
-        items, cursor = page.items, page.next
+        listed, words = store.sessions, " ".join(given.filter)
+        items, cursor = call.pages(lambda limit, after: listed.list(words, limit=limit, after=after))
         if not items:
             call.output.note("No such sessions." if given.filter else f"No active sessions at {call.place}.")
     now = call.now
@@ -122,7 +121,7 @@ def _session(call: Call, store: Store, given: str) -> SessionInfo:
     identifier = call.find(store, given)
     found = store.sessions.get(identifier)
     if found is None:
-        raise NotFoundError(f"there is no session {identifier}.", hint="See: sojourn session list state:all")
+        raise call.nothing("session", given)
     return found
 
 

@@ -26,7 +26,7 @@ _DONE: Final = {
     "fold_failed": "could not be folded: the summariser failed",
     "archived": "archived",
     "deleted": "removed",
-    "indexed": "made searchable (commits)",
+    "indexed": "made searchable by the index (commits)",
     "purged": "rows that nobody can see any more removed",
 }
 
@@ -103,12 +103,20 @@ def sweep(call: Call) -> None:
         counts: Counter[str] = Counter()
     else:
         store = call.store(write=apply, policy=policy)
-        counts = sweep_all(call, store) if apply else Counter(store.sweep(100_000, dry_run=True).counts)
+        counts = sweep_all(call, store) if apply else _due(store)
     call.output.answer(
         {"applied": apply, "counts": dict(sorted(counts.items()))}, [], "\n".join(_sweep_lines(counts, apply=apply))
     )
     if counts and not apply:
-        call.output.note("Nothing was changed. To do it: sojourn sweep --apply")
+        age = f" --max-age {int(given.max_age.total_seconds())}s" if given.max_age else ""
+        call.output.note(f"Nothing was changed. To do it: {call.command(f'sweep --apply{age}')}")
+
+
+def _due(store: Store) -> Counter[str]:
+    """What a sweep would do, the commits that wait for the search index among it."""
+    counts = Counter(store.sweep(100_000, dry_run=True).counts)
+    counts["indexed"] = int(store.facts().get("unindexed", 0))
+    return +counts
 
 
 def sweep_all(call: Call, store: Store) -> Counter[str]:
@@ -198,7 +206,7 @@ def migrate(call: Call) -> None:
     if call.dry_run:
         call.output.would(f"bring {path} from schema {found} to {schema.VERSION}" if found < schema.VERSION else "do nothing")
         return
-    call.store(create=True)
+    call.store(create=True, adopt=True)
     now = schema_of(call)
     document = {"path": str(path), "from": found, "to": now}
     if found == now:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sojourn.cli.call import Call
 from sojourn.cli.exits import MissingFileError
@@ -13,9 +14,11 @@ from sojourn.cli.files import write_file
 from sojourn.cli.output import Progress, standard_lines
 from sojourn.cli.parser import Parser
 from sojourn.cli.text import many, size
-from sojourn.errors import CorruptError, InvalidValueError
+from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.sessions import KINDS
-from sojourn.transfer import FORMAT
+
+if TYPE_CHECKING:
+    from sojourn.sync.store import Store
 
 
 def fill(name: str, parser: Parser) -> None:
@@ -89,18 +92,65 @@ def _load(call: Call, lines: Iterable[bytes]) -> None:
     text = _checked(_decoded(lines), call.arguments.file)
     with call.output.progress("lines read") as progress:
         store = call.scratch() if call.dry_run else call.store(create=True)
-        found = store.load(_counted(text, progress))
-    what = f"{many(found.sessions, 'session')} with {many(found.entries, 'entry', 'entries')} and {many(found.aliases, 'link')}"
-    document = {"sessions": found.sessions, "entries": found.entries, "links": found.aliases, "present": found.present}
+        seen = _Seen(store)
+        try:
+            found = store.load(seen.lines(_counted(text, progress)))
+        except SojournError as error:
+            name = "standard input" if call.arguments.file == "-" else call.arguments.file
+            error.message = f"{name}: {error.message}"
+            if not call.dry_run:
+                kept = f"{many(seen.stored(), 'session')} before it {'is' if seen.stored() == 1 else 'are'} in the store"
+                error.hint = f"{error.hint} {kept}; loading again goes on behind.".lstrip()
+            raise
+    what = f"{many(found.sessions, 'session')} with {many(found.entries, 'entry', 'entries')} and {many(seen.links, 'link')}"
+    document = {"sessions": found.sessions, "entries": found.entries, "links": seen.links, "present": found.present}
     if call.dry_run:
         call.output.answer(document, [], f"The file has {what}; those that the store has already would be left as they are.")
         return
     kept = f"; {many(found.present, 'session')} left as found, being there already" if found.present else ""
     call.output.answer(document, [], f"Loaded {what}{kept}.")
+    if found.left_out:
+        forks = f"{many(len(found.left_out), 'fork')} left out, since what it shares is not here"
+        call.output.note(f"{forks}: {', '.join(found.left_out[:5])}{', …' if len(found.left_out) > 5 else ''}")
+
+
+class _Seen:
+    """What has gone by of an export: its sessions, and the channel handles that the store had not."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ids: list[str] = []
+        self.links = 0
+
+    def stored(self) -> int:
+        """How many of its sessions are in the store, whole."""
+        found = (self._store.sessions.get(identifier) for identifier in self._ids)
+        return sum(session is not None for session in found)
+
+    def lines(self, lines: Iterable[str]) -> Iterator[str]:
+        """The same lines."""
+        for line in lines:
+            if line.startswith(('{"type":"session"', '{"type":"alias"')):
+                self._look(line)
+            yield line
+
+    def _look(self, line: str) -> None:
+        from sojourn.kinds.conversations.rules import HANDLE, handle_of
+
+        try:
+            row = json.loads(line)
+            if row["type"] == "session":
+                self._ids.append(str(row["id"]))
+            elif row["namespace"] == HANDLE:
+                self.links += self._store.conversations.resolve(*handle_of(row["key"])) is None
+        except (ValueError, KeyError, TypeError, SojournError):  # the load says what is wrong with it
+            return
 
 
 def _checked(lines: Iterator[str], name: str) -> Iterator[str]:
     """The same lines, once the first one says that they are an export: before a store is made for them."""
+    from sojourn.transfer import FORMAT
+
     first = next(lines, "")
     try:
         head = json.loads(first)

@@ -196,7 +196,8 @@ class Batch:
 
     ``operation`` is the operation id of a caller who may ask again; ``fingerprint`` tells the same request from another
     one under that id (no secrets in it). A batch whose only change appends entries to one session is remembered with its
-    first entry, as long as the entry lives; any other with the home, for a day.
+    first entry, as long as the entry lives; any other with the home, for a day. So an id is known per session for appends
+    and per home for everything else: one id used for both kinds of batch is two operations.
     """
 
     tenant: str

@@ -69,7 +69,10 @@ def encode(value: Json, name: str = "value", limit: int | None = None) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"{name} is not plain JSON: {error}.") from error
     if "\\u0000" in text or type(value) is dict or type(value) is list:
-        _check_json(value, name)
+        try:
+            _check_json(value, name)
+        except RecursionError as error:
+            raise InvalidValueError(f"{name} is nested too deeply.", hint="A few hundred levels are stored.") from error
     check_text(text, name, limit)
     return text
 
@@ -94,7 +97,7 @@ def decode(text: str, name: str = "stored JSON") -> Json:
     """The value of JSON text that a store kept."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptError(f"{name} cannot be read: {error}.") from error
 
 

@@ -98,11 +98,20 @@ def read_cursor(cursor: str, *types: type) -> list[str | int]:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (AttributeError, UnicodeEncodeError, binascii.Error, ValueError) as error:
+    except (AttributeError, UnicodeEncodeError, binascii.Error, ValueError, RecursionError) as error:
         raise _invalid(cursor) from error
     if not isinstance(values, list) or [type(value) for value in values] != list(types):
         raise _invalid(cursor)
+    if not all(_storable(value) for value in values):
+        raise _invalid(cursor)
     return values
+
+
+def _storable(value: str | int) -> bool:
+    """Whether an engine can compare with it: 64 bits, or text without NUL and lone surrogates."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    return "\0" not in value and value.isprintable()
 
 
 def _invalid(cursor: object) -> InvalidCursorError:

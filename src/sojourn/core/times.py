@@ -10,6 +10,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+LONGEST = 1000 * 365 * DAY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,6 +40,6 @@ def span(duration: timedelta, name: str = "duration") -> int:
     if not isinstance(duration, timedelta):
         raise InvalidValueError(f"{name} must be a timedelta, not {type(duration).__name__}.")
     micros = duration // _MICROSECOND
-    if micros < 0:
-        raise InvalidValueError(f"{name} must not be negative, got {duration}.")
+    if not 0 <= micros <= LONGEST:
+        raise InvalidValueError(f"{name} must lie between nothing and 1,000 years, got {duration}.")
     return micros

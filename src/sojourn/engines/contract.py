@@ -28,7 +28,8 @@ PROMISES: Final = {
     "version": "Two commits under one version: one wins, the other learns the current version and stores nothing.",
     "phase": "Commits of one phase never conflict with each other; a commit of another phase is refused.",
     "sequences": "Sequences are given inside the commit, in its order, without gaps, and never again.",
-    "operation": "The same operation id again returns the first answer and stores nothing, before all guards.",
+    "operation": "The same operation id again returns the first answer and stores nothing, before all guards. An id is known "
+    "per session for appends, per home for everything else.",
     "operation_payload": "The same operation id for something else is refused as key.",
     "answer": "The answer carries versions, sequences, the counters it moved and the engine's time.",
     "distinct_authors": "Counted entries give the number of distinct authors of the phase, zeroed when the phase moves.",
@@ -95,6 +96,8 @@ class ErasedRows:
     leases: int
     complete: bool
     """False while rows are left for the next call."""
+    settled: bool = True
+    """Whether, once complete, no file of the store has what was removed any more; while False, purging tries again."""
 
 
 class Background(Protocol):

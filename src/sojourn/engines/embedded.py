@@ -42,6 +42,11 @@ OPERATION_LIFE = DAY
 EVENT_LIFE = 7 * DAY
 
 
+def leases_of(session: str) -> tuple[str, ...]:
+    """The leases that are named after a session, which go with it."""
+    return f"fold/{session}", f"conversation/{session}"
+
+
 @dataclass(slots=True)
 class Draft:
     """A session while a commit works on it. ``row`` is the engine's own number for it, ``log`` for its entries."""
@@ -204,6 +209,7 @@ class Commit:
         "_aliases",
         "_appended",
         "_batch",
+        "_clock",
         "_drafts",
         "_epochs",
         "_fences",
@@ -219,6 +225,7 @@ class Commit:
     def __init__(self, batch: Batch, tx: Transaction, now: int) -> None:
         self._batch = batch
         self._tx = tx
+        self._clock = now
         self._now = now
         self._drafts: dict[str, Draft] = {}
         self._moved: list[Moved] = []
@@ -251,6 +258,9 @@ class Commit:
 
     def _write(self, answer: Answer) -> None:
         tx, batch = self._tx, self._batch
+        for draft in self._drafts.values():
+            if draft.fresh or draft.data_changed:
+                draft.text = encode(draft.data or {}, "data")  # all of it before the first write: this may be refused
         for event in self._noted:
             tx.note(event)
         self._write_sessions()
@@ -266,9 +276,6 @@ class Commit:
             tx.remember(batch.tenant, batch.home, batch.operation, batch.fingerprint, dump_answer(answer), self._now)
 
     def _write_sessions(self) -> None:
-        for draft in self._drafts.values():
-            if draft.fresh or draft.data_changed:
-                draft.text = encode(draft.data or {}, "data")  # all of it before the first write: this may be refused
         for draft in self._drafts.values():
             if draft.fresh:
                 draft.lineage = _lineage(draft)
@@ -307,7 +314,8 @@ class Commit:
         if draft is None:
             draft = self._tx.draft(self._batch.tenant, session)
             if draft is not None:
-                self._check_home(draft.home, f"session {session}")
+                if draft.state != "deleted":  # an erased session has no home any more
+                    self._check_home(draft.home, f"session {session}")
                 self._drafts[session] = draft
         return None if draft is None or draft.state == "deleted" else draft
 
@@ -349,11 +357,11 @@ class Commit:
         return None
 
     def _fenced(self, draft: Draft, guard: Guard) -> Refusal | None:
-        """A fencing number that is not current any more."""
+        """A fencing number that is not current any more; leases go by the clock that gave them, not by a session's time."""
         if guard.lease is not None:
             name, fence = guard.lease
             lease = self._lease(name)
-            if lease.fence != fence or lease.holder is None or max(self._now, draft.mark) >= lease.expires_at:
+            if lease.fence != fence or lease.holder is None or self._clock >= lease.expires_at:
                 return Refusal("fence", draft.id, lease=lease)
         if guard.fence is not None:
             name, fence = guard.fence
@@ -464,7 +472,8 @@ class Commit:
         before = draft.deadline
         draft.deadline = _deadline(change.deadline, before, now)
         if change.due_above is not None and draft.counters.get(change.due_above[0], 0) > change.due_above[1]:
-            draft.deadline = now if draft.deadline is None else min(draft.deadline, now)
+            # By the clock, which may have gone back behind the session's own time: "now" is when a sweep looks, not then.
+            draft.deadline = self._clock if draft.deadline is None else min(draft.deadline, self._clock)
         draft.due_moved |= draft.deadline != before
         if change.active is not None:
             _activity(draft, now, change.active)
@@ -537,7 +546,7 @@ class Commit:
 
     def _lend(self, change: Lend) -> Refusal | None:
         lease = self._lease(change.name)
-        current = lease.holder is not None and self._now < lease.expires_at
+        current = lease.holder is not None and self._clock < lease.expires_at
         if change.fence is None:
             if current:
                 return Refusal("held", lease=lease)
@@ -546,14 +555,14 @@ class Commit:
             if not current or lease.fence != change.fence:
                 return Refusal("fence", lease=lease)
             fence = change.fence
-        self._leases[change.name] = LeaseState(change.name, change.holder, fence, self._now + change.ttl)
+        self._leases[change.name] = LeaseState(change.name, change.holder, fence, self._clock + change.ttl)
         self._fences.append(fence)
         return None
 
     def _yield(self, change: Yield) -> Refusal | None:
         lease = self._lease(change.name)
         if lease.fence == change.fence and lease.holder is not None:
-            self._leases[change.name] = LeaseState(change.name, None, lease.fence, self._now)
+            self._leases[change.name] = LeaseState(change.name, None, lease.fence, self._clock)
         return None
 
     # -- steps -----------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import builtins
 import threading
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from heapq import merge
 from itertools import islice
 from time import sleep as block
@@ -29,8 +30,10 @@ from sojourn.engines.embedded import (
     Draft,
     Keyed,
     Noted,
+    leases_of,
     spans,
 )
+from sojourn.engines.sqlite.forks import QUIET, watch_forks
 from sojourn.errors import ClosedError
 
 _LAST: Final = "\U0010ffff"
@@ -64,7 +67,10 @@ class _Index:
     lists: defaultdict[tuple[str, ...], list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, name: tuple[str, ...], key: tuple[int, str]) -> None:
-        insort(self.lists[name], key)
+        rows = self.lists[name]
+        place = bisect_left(rows, key)
+        if place == len(rows) or rows[place] != key:
+            rows.insert(place, key)
 
     def remove(self, name: tuple[str, ...], key: tuple[int, str]) -> None:
         rows = self.lists[name]
@@ -85,31 +91,98 @@ class _Index:
 
 
 class MemoryState:
-    """What one memory store holds; engines of both colours may share it."""
+    """What one memory store holds; engines of both colours may share it.
+
+    A forked child has a copy of it, and forks wait for what is going on: the child must not inherit half of a commit.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.bell = Bell()
+        self.lock: threading.RLock = threading.RLock()
+        self._forking: set[int] = set()
+        self.bell: Bell = Bell()
         self.rows = 0
         self.sessions: dict[tuple[str, str], _Kept] = {}
         self.by_row: dict[int, _Kept] = {}
         self.logs: defaultdict[int, dict[int, _Line]] = defaultdict(dict)
         self.keys: dict[tuple[int, str], int] = {}
-        self.spoken: set[tuple[int, int, str]] = set()
+        self.spoken: dict[tuple[int, int, str], int] = {}
+        """How many counted entries an author has in a phase of a log."""
         self.aliases: dict[tuple[str, str, str], Alias] = {}
+        self.targets: dict[tuple[str, str], dict[tuple[str, str, str], None]] = {}
+        """Which aliases point at a target."""
         self.leases: dict[tuple[str, str], tuple[str, LeaseState]] = {}
         self.operations: dict[tuple[str, str, str], tuple[str, str, int]] = {}
         self.lines = 0
         self.events: list[tuple[str, EventRow]] = []
         self.event_number = 0
-        self.index = _Index()
+        self.index: _Index = _Index()
+        watch_forks(self)
+
+    def point(self, key: tuple[str, str, str], alias: Alias | None) -> None:
+        """Set an alias, or remove it."""
+        before = self.aliases.get(key)
+        if before is not None and before.target is not None:
+            self.targets.get((key[0], before.target), {}).pop(key, None)
+        if alias is None:
+            self.aliases.pop(key, None)
+            return
+        self.aliases[key] = alias
+        if alias.target is not None:
+            self.targets.setdefault((key[0], alias.target), {})[key] = None
+
+    def pointing(self, tenant: str, target: str) -> list[Alias]:
+        """The aliases that point at a target."""
+        return [self.aliases[key] for key in self.targets.get((tenant, target), ())]
+
+    def before_fork(self) -> None:
+        """See `sqlite.forks`: let what is going on end."""
+        if self.lock.acquire(timeout=QUIET):
+            self._forking.add(threading.get_ident())
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if threading.get_ident() in self._forking:
+            self._forking.discard(threading.get_ident())
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Whoever held the lock, or waited, is not here."""
+        self.lock = threading.RLock()
+        self._forking = set()
+        self.bell = Bell()
 
 
 class _Transaction:
-    """The transaction port on a `MemoryState`, under its lock."""
+    """The transaction port on a `MemoryState`, under its lock.
+
+    Before anything is changed it is noted how to undo that, because an interrupt may strike at any line.
+    """
 
     def __init__(self, state: MemoryState) -> None:
         self._state = state
+        self._undo: list[Callable[[], object]] = []
+        self._number, self._events = state.event_number, len(state.events)
+
+    def roll_back(self) -> None:
+        """Undo everything; each step may be done twice, so one that is interrupted too is done again."""
+        interrupt: BaseException | None = None
+        while True:
+            try:
+                del self._state.events[self._events :]
+                self._state.event_number = self._number
+                while self._undo:
+                    self._undo[-1]()
+                    self._undo.pop()
+            except KeyboardInterrupt as error:
+                interrupt = error
+                continue
+            break
+        if interrupt is not None:
+            raise interrupt
+
+    def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append(partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key, None))
+        table[key] = value
 
     def draft(self, tenant: str, session: str) -> Draft | None:
         kept = self._state.sessions.get((tenant, session))
@@ -130,17 +203,13 @@ class _Transaction:
         return Keyed(entry.sequence, line.span, entry.version, entry.phase, line.fingerprint)
 
     def spoken(self, draft: Draft, author: str) -> bool:
-        return (draft.row, draft.phase, author) in self._state.spoken
+        return bool(self._state.spoken.get((draft.row, draft.phase, author)))
 
     def alias(self, tenant: str, alias: AliasKey) -> Alias:
         return self._state.aliases.get((tenant, alias.namespace, alias.key)) or Alias(alias, None, 0)
 
     def aliases_at(self, tenant: str, home: str, target: str) -> builtins.list[Alias]:
-        return [
-            alias
-            for (owner, _, _), alias in self._state.aliases.items()
-            if owner == tenant and alias.target == target and alias.key.home == home
-        ]
+        return [alias for alias in self._state.pointing(tenant, target) if alias.key.home == home]
 
     def lease(self, tenant: str, name: str) -> LeaseState | None:
         found = self._state.leases.get((tenant, name))
@@ -154,20 +223,20 @@ class _Transaction:
         state = self._state
         state.rows += 1
         draft.row = state.rows
-        kept = _Kept(self._plain(draft), draft.text, set(draft.tag) - set(draft.untag))
-        state.sessions[draft.tenant, draft.id] = kept
-        state.by_row[draft.row] = kept
-        _place(state.index, kept, kept.tags)
+        self._keep(None, _Kept(self._plain(draft), draft.text, set(draft.tag) - set(draft.untag)))
 
     def update(self, draft: Draft) -> None:
         state = self._state
         kept = state.sessions[draft.tenant, draft.id]
-        _unplace(state.index, kept, kept.tags)
-        if draft.data_changed:
-            kept.data = draft.text
-        kept.draft = self._plain(draft)
-        kept.tags = (kept.tags | set(draft.tag)) - set(draft.untag)
-        _place(state.index, kept, kept.tags)
+        data = draft.text if draft.data_changed else kept.data
+        self._keep(kept, _Kept(self._plain(draft), data, (kept.tags | set(draft.tag)) - set(draft.untag)))
+
+    def _keep(self, before: _Kept | None, after: _Kept) -> None:
+        state, draft = self._state, after.draft
+        self._undo.append(partial(_displace, state.index, after, before))
+        _displace(state.index, before, after)
+        self._set(state.sessions, (draft.tenant, draft.id), after)
+        self._set(state.by_row, draft.row, after)
 
     def _plain(self, draft: Draft) -> Draft:
         return replace(
@@ -204,11 +273,12 @@ class _Transaction:
             )
             self._state.lines += 1
             line = _Line(self._state.lines, entry, item.fingerprint, item.span, new.counted, item.search != "off")
-            self._state.logs[row][item.sequence] = line
+            self._set(self._state.logs[row], item.sequence, line)
             if item.key is not None:
-                self._state.keys[row, item.key] = item.sequence
+                self._set(self._state.keys, (row, item.key), item.sequence)
             if new.counted and new.author is not None:
-                self._state.spoken.add((row, item.phase, new.author))
+                author = (row, item.phase, new.author)
+                self._set(self._state.spoken, author, self._state.spoken.get(author, 0) + 1)
 
     def redact(self, draft: Draft, sequences: tuple[int, ...]) -> None:
         for sequence in sequences:
@@ -216,16 +286,22 @@ class _Transaction:
                 for number in range(first, last + 1):
                     line = self._state.logs[log].get(number)
                     if line is not None:
+                        spoken = (log, line.entry.phase, line.entry.author or "")
+                        if spoken in self._state.spoken:
+                            self._undo.append(partial(self._state.spoken.__setitem__, spoken, self._state.spoken[spoken]))
+                        self._undo.append(partial(setattr, line, "entry", line.entry))
                         _empty(self._state, log, line)
 
     def point(self, tenant: str, alias: Alias) -> None:
-        self._state.aliases[tenant, alias.key.namespace, alias.key.key] = alias
+        key = (tenant, alias.key.namespace, alias.key.key)
+        self._undo.append(partial(self._state.point, key, self._state.aliases.get(key)))
+        self._state.point(key, alias)
 
     def lend(self, tenant: str, home: str, lease: LeaseState) -> None:
-        self._state.leases[tenant, lease.name] = (home, lease)
+        self._set(self._state.leases, (tenant, lease.name), (home, lease))
 
     def remember(self, tenant: str, home: str, operation: str, fingerprint: str, answer: str, at: int) -> None:
-        self._state.operations[tenant, home, operation] = (fingerprint, answer, at)
+        self._set(self._state.operations, (tenant, home, operation), (fingerprint, answer, at))
 
     def note(self, event: Noted) -> None:
         state = self._state
@@ -269,6 +345,14 @@ def _unplace(index: _Index, kept: _Kept, tags: set[str]) -> None:
         index.remove(name, key)
 
 
+def _displace(index: _Index, before: _Kept | None, after: _Kept | None) -> None:
+    """Put one version of a session into the lists in place of another; may be repeated, and begun from anywhere."""
+    if before is not None:
+        _unplace(index, before, before.tags)
+    if after is not None:
+        _place(index, after, after.tags)
+
+
 class MemoryEngine:
     """The engine on a `MemoryState`, for blocking code."""
 
@@ -292,7 +376,12 @@ class MemoryEngine:
         state = self._open()
         with state.lock:
             before = state.event_number
-            answer = Commit(batch, _Transaction(state), self._clock()).run()
+            transaction = _Transaction(state)
+            try:
+                answer = Commit(batch, transaction, self._clock()).run()
+            except BaseException:
+                transaction.roll_back()
+                raise
             moved = state.event_number != before
         if moved:
             state.bell.ring()
@@ -341,11 +430,7 @@ class MemoryEngine:
         """See `contract.Engine.aliases`."""
         state = self._open()
         with state.lock:
-            found = [
-                alias
-                for (owner, _, _), alias in state.aliases.items()
-                if owner == tenant and alias.target == target and home in (None, alias.key.home)
-            ]
+            found = [alias for alias in state.pointing(tenant, target) if home in (None, alias.key.home)]
         return sorted(found, key=lambda alias: (alias.key.namespace, alias.key.key))
 
     async def tags(self, tenant: str, session: str) -> builtins.list[str]:
@@ -432,6 +517,9 @@ class MemoryEngine:
         """See `contract.Engine.history`."""
         state = self._open()
         with state.lock:
+            kept = state.sessions.get((tenant, session))
+            if kept is None or kept.draft.state == "deleted":
+                return []
             found = [row for owner, row in state.events if owner == tenant and row.session == session]
         return found[-limit:]
 
@@ -506,7 +594,9 @@ class MemoryEngine:
             del state.sessions[draft.tenant, draft.id]
             del state.by_row[draft.row]
             state.logs.pop(draft.row, None)
-            state.spoken = {item for item in state.spoken if item[0] != draft.row}
+            state.spoken = {item: count for item, count in state.spoken.items() if item[0] != draft.row}
+            for name in leases_of(draft.id):
+                state.leases.pop((draft.tenant, name), None)
             return len(gone) + 1
         return len(gone)
 
@@ -534,13 +624,7 @@ class MemoryEngine:
                         if line.entry.author == owner:
                             _empty(state, other.draft.row, line)
                             entries += 1
-            aliases = [
-                key
-                for key, alias in state.aliases.items()
-                if key[0] == tenant and (alias.target == owner or alias.target in names or alias.key.home == owner)
-            ]
-            for key in aliases:
-                del state.aliases[key]
+            aliases = _erase_aliases(state, tenant, owner, {owner, *names})
             leases = [key for key, (home, _) in state.leases.items() if key[0] == tenant and home == owner]
             for lease in leases:
                 del state.leases[lease]
@@ -550,7 +634,7 @@ class MemoryEngine:
                 (who, replace(row, session="", change="erased", reason="") if who == tenant and row.session in names else row)
                 for who, row in state.events
             ]
-            return ErasedRows(len(mine), entries, len(aliases), len(leases), complete=True)
+            return ErasedRows(len(mine), entries, aliases, len(leases), complete=True)
 
     async def now(self) -> int:
         """See `contract.Engine.now`."""
@@ -603,13 +687,31 @@ class AsyncMemoryEngine(MemoryEngine):
         return TaskBackground(body)
 
 
+def _erase_aliases(state: MemoryState, tenant: str, owner: str, gone: set[str]) -> int:
+    """Remove the aliases of a home, and those that point at what is gone or did until they were freed; how many.
+
+    One that points elsewhere by now forgets where it did.
+    """
+    removed = 0
+    for key, alias in [item for item in state.aliases.items() if item[0][0] == tenant]:
+        at = alias.previous if alias.target is None else alias.target
+        if alias.key.home == owner or at in gone:
+            state.point(key, None)
+            removed += 1
+        elif alias.previous in gone:
+            state.point(key, replace(alias, previous=None))
+    return removed
+
+
 def _empty(state: MemoryState, log: int, line: _Line) -> None:
     """Redact an entry; that its author spoke is forgotten too, unless another entry of the phase says so."""
-    phase, author = line.entry.phase, line.entry.author
-    line.entry = line.entry._replace(text=None, data=None, author=None, redacted=True)
-    others = (other for other in state.logs[log].values() if other.counted and other.entry.phase == phase)
-    if author is not None and all(other.entry.author != author for other in others):
-        state.spoken.discard((log, phase, author))
+    entry = line.entry
+    line.entry = entry._replace(text=None, data=None, author=None, redacted=True)
+    if line.counted and entry.author is not None:
+        author = (log, entry.phase, entry.author)
+        left = state.spoken.pop(author, 1) - 1
+        if left:
+            state.spoken[author] = left
 
 
 def _wanted(entry: Entry, query: EntryQuery) -> bool:

@@ -16,7 +16,17 @@ from sojourn.errors import InvalidValueError
 from sojourn.formats.arrivals import Arrival, Arrivals, Stage
 from sojourn.formats.openjarvis_messages import Messages, history_items
 from sojourn.formats.openjarvis_plan import FORMAT, Link, Plan, Talk
-from sojourn.formats.openjarvis_source import CHANNELS, CHECKPOINTS, LINKS, MESSAGES, SESSIONS, MessageRow, Source, Stat
+from sojourn.formats.openjarvis_source import (
+    CHANNELS,
+    CHECKPOINTS,
+    LINKS,
+    MESSAGES,
+    SESSIONS,
+    MessageRow,
+    Source,
+    Stat,
+    known_tables,
+)
 from sojourn.formats.report import PRESENT, ImportReport, Progress, Tally
 from sojourn.formats.source import open_source, source_file
 from sojourn.formats.values import Reading
@@ -26,7 +36,8 @@ if TYPE_CHECKING:
     from sojourn.store import AsyncStore
     from sojourn.sync.store import Store
 
-_FILE: Final = "sessions.db"
+FILE: Final = "sessions.db"
+"""How OpenJarvis calls it."""
 _IMPORTED: Final = ""
 _REASONS: Final = {"landed": _IMPORTED, "present": PRESENT, "deleted": "its conversation was deleted here"}
 _CLOSED: Final = "it came after its conversation was closed here"
@@ -60,9 +71,16 @@ async def aimport_openjarvis(
         return tally.report()
 
 
+def check_openjarvis(path: str | os.PathLike[str]) -> None:
+    """Refuse what could not be imported, before a store is made for it; the errors of `import_openjarvis`."""
+    with open_source(path, FILE) as connection:
+        for table in known_tables(connection):
+            connection.execute(f"select count(*) from {table}").fetchone()  # noqa: S608  # names of ours; a cut file fails
+
+
 def _file(store: AsyncStore, path: str | os.PathLike[str]) -> Path:
     """The source's file. The store's own is refused before it is opened: closing it would drop the engine's locks on it."""
-    file = source_file(path, _FILE)
+    file = source_file(path, FILE)
     own = getattr(store._unit.engine, "path", None)
     if own is not None and Path(own).exists() and file.samefile(own):
         raise InvalidValueError(f"{file} is the store itself.", hint="Give the path of OpenJarvis's sessions.db.")

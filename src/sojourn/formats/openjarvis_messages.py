@@ -24,9 +24,9 @@ class Messages:
 
     def __init__(self, tally: Tally, talk: Talk, stat: Stat, limit: int | None) -> None:
         self.stat = stat
-        self.present = 0
+        self.present: int = 0
         """How many an earlier import had stored."""
-        self.unfit = 0
+        self.unfit: int = 0
         """How many are too long for this store."""
         self._tally = tally
         self._talk = talk

@@ -110,17 +110,23 @@ class Stat:
     last_at: Value = None
 
 
+def known_tables(connection: sqlite3.Connection) -> list[str]:
+    """The tables that are read; `CorruptError` when there are none, since then it is another program's database."""
+    known = [name for name, (needed, _) in _TABLES.items() if columns(connection, name).issuperset(needed)]
+    if not known:
+        found = ", ".join(tables(connection)) or "none"
+        raise CorruptError(f"this is no OpenJarvis database; its tables: {found}.", hint="Give the path of sessions.db.")
+    return known
+
+
 class Source:
     """One ``sessions.db``."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._columns = {name: columns(connection, name) for name in _TABLES}
-        self.known = [name for name, (needed, _) in _TABLES.items() if self._columns[name].issuperset(needed)]
+        self.known: list[str] = known_tables(connection)
         """The tables that are read."""
-        if not self.known:
-            found = ", ".join(tables(connection)) or "none"
-            raise CorruptError(f"this is no OpenJarvis database; its tables: {found}.", hint="Give the path of sessions.db.")
         self._metadata = {
             name: "metadata_json" if "metadata_json" in self._columns[name] else "metadata" for name in (SESSIONS, MESSAGES)
         }

@@ -68,10 +68,9 @@ class SyncContext(Generic[T]):
         self._context = context
 
     def __enter__(self) -> T:
-        return run_sync(cast("Coroutine[Any, Any, T]", self._context.__aenter__()))
+        return run_sync(self._context.__aenter__())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        leaving = self._context.__aexit__(kind, error, trace)
-        return run_sync(cast("Coroutine[Any, Any, bool | None]", leaving))
+        return run_sync(self._context.__aexit__(kind, error, trace))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -92,6 +93,8 @@ async def _follow(
 ) -> AsyncIterator[Event]:
     tip = await engine.tip()
     position = tip if after is None else cursor_position(after, len(tip))
+    patience = None if timeout is None else span(timeout, "timeout") / 1_000_000
+    since = time.monotonic()
     while not closing:
         page = await engine.events(tenant, position, PAGE, kind=kind, session=session)
         if page.gap:
@@ -100,12 +103,15 @@ async def _follow(
         for row in page.events:
             position = _advanced(position, row)
             yield event_of(row, position)
+        if page.events or page.gap:
+            since = time.monotonic()
         moved = page.cursor != position or bool(page.events)
         position = page.cursor
+        left = 1.0 if patience is None else since + patience - time.monotonic()
+        if left <= 0:  # also while others are busy with what is not watched
+            return
         if not moved:
-            patience = 1.0 if timeout is None else span(timeout) / 1_000_000
-            if await engine.changed(position, patience) == "timeout" and timeout is not None:
-                return
+            await engine.changed(position, min(left, 1.0))
 
 
 def _before(page: EventPage) -> tuple[int, ...]:

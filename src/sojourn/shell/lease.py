@@ -12,8 +12,9 @@ from types import TracebackType
 
 from sojourn.core.batch import Lend, Yield
 from sojourn.core.codec import check_key
+from sojourn.core.ids import new_id
 from sojourn.core.times import span, to_datetime
-from sojourn.errors import InvalidValueError
+from sojourn.errors import InvalidValueError, LeaseHeldError
 from sojourn.shell.unit import Unit
 
 
@@ -55,9 +56,18 @@ class Holding:
         await self.give_back()
 
     async def take(self) -> Lease:
-        """Take it."""
+        """Take it. Whoever is interrupted or cancelled meanwhile does not keep it."""
         ttl = span(self._ttl)
-        answer = await self._unit.commit(self._home, Lend(self._name, self._owner, ttl), what="lease")
+        lend, operation = Lend(self._name, self._owner, ttl), new_id(self._home)
+        try:
+            answer = await self._unit.commit(self._home, lend, key=operation, fingerprint=self._name, what="lease")
+        except LeaseHeldError:
+            raise
+        except BaseException:
+            again = await self._unit.attempt(self._home, lend, key=operation, fingerprint=self._name)
+            if again.refusal is None:
+                await self._unit.attempt(self._home, Yield(self._name, again.fences[0]))
+            raise
         self._fence = answer.fences[0]
         expires_at = to_datetime(answer.now + ttl)
         return Lease(self._name, self._owner, self._fence, expires_at, self._ttl, self._free, self._home)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sojourn.core.session import Session
 from sojourn.engines.contract import Background, Engine
-from sojourn.errors import EngineError
+from sojourn.errors import UnavailableError
 
 
 class KindSweep(Protocol):
@@ -47,29 +47,37 @@ class Swept:
 
 
 async def sweep(engine: Engine, tenant: str, kinds: Sequence[KindSweep], limit: int, *, dry_run: bool) -> Swept:
-    """One pass, at most ``limit`` of each sort."""
+    """One pass, at most ``limit`` of each sort. A session that fails holds up no other: its error is raised at the end."""
     by_kind = {kind.kind: kind for kind in kinds}
     counts: Counter[str] = Counter()
+    failed: Exception | None = None
     for session in await engine.due(tenant, limit):
         handler = by_kind.get(session.kind)
         if handler is None:
             continue
         if dry_run:
             counts["due"] += 1
-        else:
+            continue
+        try:
             counts += await handler.due(session)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            failed = failed or error
     for kind in kinds:
         counts += await kind.age(limit, dry_run=dry_run)
     if not dry_run:
         counts["indexed"] += await engine.index(limit)
         counts["purged"] += await engine.purge(limit)
+    if failed is not None:
+        raise failed
     return Swept({name: count for name, count in sorted(counts.items()) if count})
 
 
 class AsyncRunner:
     """Sweeps continuously beside the program, at once when something is committed and at least every ``every`` seconds.
 
-    A context manager; an engine that is down is tried again, every ``every`` seconds.
+    A context manager. A pass that fails (``last_error``) is tried again after ``every`` seconds, at most.
     """
 
     def __init__(self, engine: Engine, tenant: str, kinds: Sequence[KindSweep], limit: int, every: float) -> None:
@@ -80,9 +88,9 @@ class AsyncRunner:
         self._every = every
         self._stopping = False
         self._background: Background | None = None
-        self.last_error: EngineError | None = None
+        self.last_error: Exception | None = None
         """Why the last pass failed; None when it did not."""
-        self.passes = 0
+        self.passes: int = 0
 
     async def __aenter__(self) -> AsyncRunner:
         self._stopping = False
@@ -105,9 +113,16 @@ class AsyncRunner:
                 self.passes += 1
                 if not swept.total:
                     await self._rest(position)
-            except EngineError as error:
+            except Exception as error:
                 self.last_error = error
-                await self._engine.sleep(min(self._every, 0.2))
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """After a failure: the interval, in short steps, so that stopping is prompt."""
+        waited = 0.0
+        while not self._stopping and waited < self._every:
+            await self._engine.sleep(min(0.1, self._every))
+            waited += 0.1
 
     async def _rest(self, position: tuple[int, ...]) -> None:
         """Until something is committed or the interval has passed; in short steps, so that stopping is prompt."""

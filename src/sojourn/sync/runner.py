@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from sojourn.errors import EngineError
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.sweeper import AsyncRunner
 
@@ -12,7 +11,7 @@ from sojourn.shell.sweeper import AsyncRunner
 class Runner:
     """Sweeps continuously beside the program, at once when something is committed and at least every ``every`` seconds.
 
-    A context manager; an engine that is down is tried again, every ``every`` seconds.
+    A context manager. A pass that fails (``last_error``) is tried again after ``every`` seconds, at most.
     """
 
     def __init__(self, aio: AsyncRunner) -> None:
@@ -26,7 +25,7 @@ class Runner:
         run_sync(self._aio.__aexit__(kind, error, trace))
 
     @property
-    def last_error(self) -> EngineError | None:
+    def last_error(self) -> Exception | None:
         """Why the last pass failed; None when it did not."""
         return self._aio.last_error
 

@@ -56,7 +56,8 @@ class Store:
         """Committed changes as they happen, of one kind or one session, in commit order, none missed.
 
         From now on, or behind the cursor ``after`` (an event's ``cursor``). Ends after ``timeout`` without an event; never
-        without one, but when the store is closed. An event ``gap`` says that older ones are gone.
+        without one, but when the store is closed. An event ``gap`` says that older ones are gone. Watching begins with the
+        first step: to begin at a moment of your own, take `tip` then and pass it as ``after``.
         """
         return SyncIterator(self._aio.watch(kind, id, after, timeout=timeout))
 

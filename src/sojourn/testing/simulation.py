@@ -19,7 +19,7 @@ code of your own that uses the store; `pause` lets the others run where it waits
 loop (a socket, a timer) cannot be simulated.
 
 A race that is won because of a guard must be lost without it, or the scenario proves nothing: ``explore(…,
-without="version")`` runs it on an engine that forgets that guard (one of `GUARDS`) and must raise `FailureFound`.
+without="version")`` runs it on an engine that forgets that guard (one of `GUARDS`) and must raise `RaceLostError`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
-from sojourn.core.batch import Answer, Batch, Change, Guard, Point, Redact, Write
+from sojourn.core.batch import Answer, Batch, Change, Delete, Point, Redact, Write
 from sojourn.core.ids import make_id
 from sojourn.core.session import Alias, AliasKey, Snapshot
 from sojourn.engines.contract import Engine
@@ -39,7 +39,7 @@ from sojourn.errors import UnsupportedError
 from sojourn.store import AsyncStore, make_async_store
 from sojourn.testing.clocks import ManualClock
 
-__all__ = ["GUARDS", "FailureFound", "Outcome", "Simulation", "explore", "explore_crashes", "interleaved", "pause"]
+__all__ = ["GUARDS", "RaceLostError", "Outcome", "Simulation", "explore", "explore_crashes", "interleaved", "pause"]
 
 T = TypeVar("T")
 
@@ -69,15 +69,15 @@ _PATIENCE: Final = (0.0, 0.5, 0.9, 0.97)
 operation does much while another is about to commit."""
 
 
-class FailureFound(AssertionError):
+class RaceLostError(AssertionError):
     """A scenario failed; ``seed`` (and ``crash_after``) bring the same run about again, ``steps`` say what happened."""
 
     def __init__(self, simulation: Simulation, error: BaseException) -> None:
         crash = "" if simulation.crash_after is None else f", crash_after={simulation.crash_after}"
         super().__init__(f"seed={simulation.seed}{crash}: {error!r}\n" + "\n".join(f"  {step}" for step in simulation.steps))
-        self.seed = simulation.seed
-        self.crash_after = simulation.crash_after
-        self.steps = tuple(simulation.steps)
+        self.seed: int = simulation.seed
+        self.crash_after: int | None = simulation.crash_after
+        self.steps: tuple[str, ...] = tuple(simulation.steps)
 
 
 class _Crashed(BaseException):
@@ -138,11 +138,11 @@ class Simulation:
 
     def __init__(self, seed: int = 0, *, crash_after: int | None = None, without: str | None = None) -> None:
         self.seed = seed
-        self.random = random.Random(seed)
+        self.random: random.Random = random.Random(seed)
         """For choices of the scenario, so that they too come from the seed."""
-        self.clock = ManualClock()
+        self.clock: ManualClock = ManualClock()
         self.crash_after = crash_after
-        self.crashed = False
+        self.crashed: bool = False
         """Whether an operation was dropped."""
         self.steps: list[str] = []
         """What happened, in order."""
@@ -205,7 +205,8 @@ class Simulation:
 
     def _drop(self, task: _Task) -> None:
         self.steps.append(f"{task.number}: dropped")
-        self.crashed = task.dead = task.ended = task.outcome.crashed = True
+        task.dead = task.ended = task.outcome.crashed = True
+        self.crashed = True
         token = _running.set(task)
         try:
             while True:  # whatever it does on its way out reaches no engine
@@ -216,27 +217,30 @@ class Simulation:
             _running.reset(token)
 
     def run(self, scenario: Scenario) -> None:
-        """Run a scenario; `FailureFound` says with which steps it failed."""
+        """Run a scenario; `RaceLostError` says with which steps it failed."""
         coroutine = scenario(self)
         try:
-            while True:
+            for _ in range(_MOST_STEPS):
                 _labelled(coroutine.send(None))
+            raise RaceLostError(self, AssertionError("the scenario never ends"))
         except StopIteration:
             return
+        except RaceLostError:
+            raise
         except Exception as error:
-            raise FailureFound(self, error) from error
+            raise RaceLostError(self, error) from error
         finally:
             coroutine.close()
 
 
 def explore(scenario: Scenario, *, seeds: int | Iterable[int] = 1000, without: str | None = None) -> None:
-    """Run a scenario under each of the seeds (a number: that many); raises `FailureFound` for the first that fails."""
+    """Run a scenario under each of the seeds (a number: that many); raises `RaceLostError` for the first that fails."""
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         Simulation(seed, without=without).run(scenario)
 
 
 def explore_crashes(scenario: Scenario, *, seeds: int | Iterable[int] = 20, without: str | None = None) -> int:
-    """As `explore`, with the operation that may be dropped dropped after each of its steps in turn; how many crashes that was."""
+    """As `explore`, with the operation that may crash dropped after each of its steps in turn; how often that was."""
     crashes = 0
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         for place in range(_MOST_STEPS):
@@ -308,6 +312,7 @@ class _Interleaved:
         return await self._engine.commit(batch)
 
     async def changed(self, after: tuple[int, ...], timeout: float) -> str:
+        del timeout
         await self._alive("before changed")
         return "now" if await self._engine.tip() != after else "timeout"
 
@@ -315,6 +320,7 @@ class _Interleaved:
         await self._alive(f"sleep {timedelta(seconds=seconds)}")
 
     def spawn(self, body: object) -> Any:
+        del body
         raise UnsupportedError("nothing runs beside a simulation.", hint="Make it an operation of the race.")
 
 
@@ -330,12 +336,9 @@ class _Unguarded(_Interleaved):
         # -1 never holds: what asks only whether an operation id has been answered stays a question.
         if isinstance(change, Point):
             return replace(change, epoch=None) if self._without == "epoch" and change.epoch != -1 else change
-        guard: Guard | None = getattr(change, "guard", None)
-        if guard is None or not isinstance(change, Write | Redact) and self._without == "open":
+        if not isinstance(change, Write | Redact | Delete) or change.guard.version == -1:
             return change
-        if guard.version == -1:
-            return change
-        return replace(change, guard=replace(guard, **_FORGOTTEN.get(self._without, {})))  # type: ignore[call-arg]
+        return replace(change, guard=replace(change.guard, **_FORGOTTEN.get(self._without, {})))
 
 
 _FORGOTTEN: Final[dict[str, dict[str, Any]]] = {

@@ -30,7 +30,7 @@ def follow(call: Call) -> None:
     store = call.store()
     identifier = None if given.all else call.find(store, given.id, KIND)
     if identifier is not None and store.conversations.get(identifier) is None:
-        raise NotFoundError(f"there is no conversation {identifier}.", hint="See: sojourn conversation list --all")
+        raise call.nothing(KIND, given.id)
     _Tail(call, store, identifier).run()
 
 

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.cli.call import Call
-from sojourn.cli.conversation.shown import show_heading, show_message, who
+from sojourn.cli.conversation.shown import marks, show_heading, show_message, who
 from sojourn.cli.files import write_file
 from sojourn.cli.output import Listing
-from sojourn.cli.text import ago, size
+from sojourn.cli.text import ago, many, size
 from sojourn.core.ids import tail
-from sojourn.errors import NotFoundError
 from sojourn.kinds.conversations.export import conversation_document, message_document
 from sojourn.kinds.conversations.model import Conversation, Hit
+from sojourn.kinds.conversations.view import read_view
+from sojourn.sync.store import Store
 
 KIND = "conversation"
+_MOST_HITS = 1000
 
 
 def list_conversations(call: Call) -> None:
@@ -25,15 +27,17 @@ def list_conversations(call: Call) -> None:
     items: list[Conversation] = []
     cursor = None
     if store is not None:
-        page = store.conversations.list(
-            user_id=given.user,
-            channel=given.channel,
-            active_only=not given.all,
-            order=given.order,
-            limit=given.limit,
-            after=given.after,
+        talks = store.conversations
+        items, cursor = call.pages(
+            lambda limit, after: talks.list(
+                user_id=given.user,
+                channel=given.channel,
+                active_only=not given.all,
+                order=given.order,
+                limit=limit,
+                after=after,
+            )
         )
-        items, cursor = page.items, page.next
         if not items:
             call.output.note(_nothing_listed(call))
     now = call.now
@@ -66,12 +70,13 @@ def show(call: Call) -> None:
     identifier = call.find(store, given.id, KIND)
     conversation = store.conversations.get(identifier)
     if conversation is None:
-        raise NotFoundError(f"there is no conversation {identifier}.", hint="See: sojourn conversation list --all")
+        raise call.nothing(KIND, given.id)
     messages = store.conversations.messages(
         identifier, last=given.last, include_folded=given.unfold, include_hidden=given.hidden
     )
     documents = [message_document(message) for message in messages]
     output = call.output
+    hidden = 0 if given.hidden else hidden_messages(store, identifier)
     if output.mode == "jsonl":
         for document in documents:
             output.item(document)
@@ -82,8 +87,30 @@ def show(call: Call) -> None:
         for message in messages:
             output.write("\n")
             show_message(output, message)
+        if hidden:
+            output.line()
+            output.line(_hidden_line(call, store, identifier, hidden))
 
     output.answer({**conversation_document(conversation), "messages": documents}, [identifier], human)
+
+
+def hidden_messages(store: Store, identifier: str) -> int:
+    """How many messages of a conversation are hidden, by a rewind or one by one."""
+    session = store.sessions.get(identifier)
+    if session is None or not read_view(session.data.get("view")).invisible():
+        return 0
+    found = store.conversations.messages(identifier, include_folded=True, include_hidden=True)
+    return sum(message.hidden and not message.summary for message in found)
+
+
+def _hidden_line(call: Call, store: Store, identifier: str, hidden: int) -> str:
+    name = tail(identifier)
+    text = f"{many(hidden, 'message')} {'is' if hidden == 1 else 'are'} hidden. "
+    text += f"To see {'it' if hidden == 1 else 'them'}: {call.command(f'conversation show {name} --hidden')}"
+    session = store.sessions.get(identifier)
+    if session is not None and read_view(session.data.get("view")).rewinds:
+        text += f"\nTo bring back what the last rewind hid: {call.command(f'conversation rewind {name} --undo')}"
+    return text
 
 
 def search(call: Call) -> None:
@@ -92,8 +119,11 @@ def search(call: Call) -> None:
     store = call.store_if_any()
     words = " ".join(given.words)
     hits: list[Hit] = []
+    more = False
     if store is not None:
-        hits = store.conversations.search(words, user_id=given.user, channel=given.channel, limit=given.limit)
+        most = min(given.limit + 1, _MOST_HITS)
+        hits = store.conversations.search(words, user_id=given.user, channel=given.channel, limit=most)
+        more, hits = len(hits) > given.limit or len(hits) == _MOST_HITS, hits[: given.limit]
         if not hits:
             call.output.note("Nothing found.")
     now = call.now
@@ -103,7 +133,7 @@ def search(call: Call) -> None:
             f"#{hit.message.sequence}",
             hit.message.role,
             ago(hit.message.created_at, now),
-            hit.snippet,
+            " ".join([*(f"[{mark}]" for mark in marks(hit.message)), hit.snippet]),
         ]
         for hit in hits
     ]
@@ -114,6 +144,11 @@ def search(call: Call) -> None:
     ids = list(dict.fromkeys(hit.conversation_id for hit in hits))
     columns = ["ID", "MESSAGE", "ROLE", "WHEN", "TEXT"]
     call.output.listing(Listing(documents, columns, rows, ids, numbers=frozenset({"MESSAGE"})))
+    if more:
+        how = f"--limit {min(10 * given.limit, _MOST_HITS)}, or" if given.limit < _MOST_HITS else ""
+        may = "are" if given.limit < _MOST_HITS else "may be"
+        text = f"There {may} more: repeat the command with {how} --user, --channel or another word."
+        call.output.remark(" ".join(text.split()))
 
 
 def export(call: Call) -> None:

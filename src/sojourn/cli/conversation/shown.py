@@ -47,7 +47,7 @@ def _folded(conversation: Conversation) -> str:
 def show_message(output: Output, message: Message, *, conversation: str = "") -> None:
     """One message: a line that says whose, and its text below."""
     place = f"{tail(conversation)} " if conversation else ""
-    parts = [_who(message), message.channel, moment(message.created_at), *_marks(message)]
+    parts = [_who(message), message.channel, moment(message.created_at), *marks(message)]
     head = output.paint(" · ".join(part for part in parts if part), _ROLE_STYLES.get(message.role, "dim"))
     output.write(output.paint(f"{place}#{message.sequence} ", "bold") + head + "\n")
     for line in message_text(message).splitlines():
@@ -63,7 +63,8 @@ def _who(message: Message) -> str:
     return f"{message.role} {message.author}" if message.author else message.role
 
 
-def _marks(message: Message) -> list[str]:
+def marks(message: Message) -> list[str]:
+    """What became of a message."""
     return [name for name in ("folded", "hidden", "redacted") if getattr(message, name)]
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import timedelta
+from typing import Final
 
 from sojourn.cli.call import Call
-from sojourn.cli.conversation.reading import KIND
+from sojourn.cli.conversation.reading import KIND, hidden_messages
 from sojourn.cli.exits import UsageError
 from sojourn.cli.output import standard_input
 from sojourn.cli.text import many, moment
 from sojourn.core.ids import tail
-from sojourn.errors import InvalidValueError, NotFoundError
+from sojourn.errors import EndedError, InvalidValueError, NotFoundError
 from sojourn.kinds.conversations.export import conversation_document, message_document
 from sojourn.kinds.conversations.model import Conversation
+from sojourn.kinds.conversations.view import read_view
 from sojourn.sync.store import Store
+
+_ROLES: Final = ("user", "assistant", "system", "tool")
 
 
 def append(call: Call) -> None:
@@ -34,9 +39,16 @@ def append(call: Call) -> None:
         where = store.conversations.get_or_create(given.user, with_messages=False).id
     else:
         where = call.find(store, where, KIND)
-    message = store.conversations.append(
-        where, role, text, channel=given.channel, author=given.author, metadata=given.metadata, key=given.key
-    )
+    try:
+        message = store.conversations.append(
+            where, role, text, channel=given.channel, author=given.author, metadata=given.metadata, key=given.key
+        )
+    except EndedError as error:
+        talk = store.conversations.get(where)
+        if talk is not None:
+            words = f"conversation append --user {shlex.quote(talk.identity.user_id)} {shlex.quote(role)} TEXT"
+            error.hint = f"To go on with {talk.identity.user_id}, in a new one where none is open: {call.command(words)}"
+        raise
     call.output.answer(
         {"conversation_id": where, **message_document(message)},
         [where],
@@ -49,9 +61,7 @@ def _words(call: Call) -> tuple[str, str, str]:
     words: list[str] = call.arguments.words
     wanted = ["ROLE", "TEXT"] if call.arguments.user is not None else ["ID", "ROLE", "TEXT"]
     if len(words) < len(wanted):
-        missing = " and ".join(wanted[len(words) :])
-        how = "Without an id, name the person with --user." if not words else "TEXT - is read from standard input."
-        raise UsageError(f"missing: {missing}.", hint=f"{how} See: sojourn conversation append --help")
+        raise _too_few(call, words, wanted)
     if len(words) > len(wanted):
         extra = " or leave ID away, since --user says where to" if call.arguments.user is not None else ""
         raise UsageError(
@@ -59,6 +69,25 @@ def _words(call: Call) -> tuple[str, str, str]:
         )
     where, role, text = words if len(words) == 3 else ("", *words)
     return where, role, text
+
+
+def _too_few(call: Call, words: list[str], wanted: list[str]) -> UsageError:
+    """What is needed, what there was, and what was probably meant."""
+    user: str | None = call.arguments.user
+    needed = "ROLE and TEXT behind --user" if user is not None else "ID, ROLE and TEXT (or --user USER in place of ID)"
+    got = " ".join(map(shlex.quote, words)) or "nothing"
+    if user is not None and len(words) == 1 and words[0] not in _ROLES:
+        meant = f"--user {shlex.quote(user)} user {got}"
+    elif user is None and len(words) == 2 and words[0] in _ROLES:
+        meant = f"--user alice {got}"
+    else:
+        meant = ""
+    hint = f"Did you mean: {call.command(f'conversation append {meant}')}" if meant else ""
+    if not meant:
+        how = "TEXT - is read from standard input." if words else "Without an id, name the person with --user."
+        hint = f"{how} See: sojourn conversation append --help"
+    missing = " and ".join(wanted[len(words) :])
+    return UsageError(f"missing: {missing}. append needs {needed}; there was: {got}.", hint=hint)
 
 
 def _read_text() -> str:
@@ -117,18 +146,34 @@ def _rewind(call: Call, store: Store, identifier: str, place: int | str) -> None
     if call.dry_run:
         call.output.would(f"hide everything {where}")
         return
+    before = hidden_messages(store, identifier)
     found = store.conversations.rewind(identifier, place)
-    text = f"Everything {where} is hidden. To bring it back: sojourn conversation rewind {name} --undo"
+    hidden = hidden_messages(store, identifier) - before
+    undo = call.command(f"conversation rewind {name} --undo")
+    if hidden > 0:
+        text = f"Everything {where} is hidden ({many(hidden, 'message')}). To bring it back: {undo}"
+    else:
+        text = f"There was nothing to hide {where}; nothing was changed."
     call.output.answer(conversation_document(found), [identifier], text)
 
 
 def _undo_rewind(call: Call, store: Store, identifier: str) -> None:
     name = tail(identifier)
+    session = store.sessions.get(identifier)
+    rewound = session is not None and read_view(session.data.get("view")).rewinds
     if call.dry_run:
-        call.output.would(f"bring back what the last rewind hid in conversation {name}")
+        what = f"bring back what the last rewind hid in conversation {name}"
+        call.output.would(what if rewound else f"do nothing: conversation {name} is not rewound")
         return
+    if not rewound:
+        found = _existing(store, identifier)
+        call.output.answer(conversation_document(found), [identifier], f"Nothing to undo: conversation {name} is not rewound.")
+        return
+    before = hidden_messages(store, identifier)
     found = store.conversations.undo_rewind(identifier)
-    call.output.answer(conversation_document(found), [identifier], f"What the last rewind of conversation {name} hid is back.")
+    back = many(before - hidden_messages(store, identifier), "message")
+    text = f"What the last rewind of conversation {name} hid is back ({back})."
+    call.output.answer(conversation_document(found), [identifier], text)
 
 
 def _check_label(store: Store, identifier: str, label: str) -> None:

@@ -37,7 +37,7 @@ class AsyncDriver:
     """Statements and waiting for one event loop."""
 
     def __init__(self, url: str, clock: Clock | None, *, connections: int, timeout: float, lanes: int = LANES) -> None:
-        self.where = place_of(url)
+        self.where: str = place_of(url)
         self._clock = clock
         self._timeout = timeout
         self._pool = AsyncConnectionPool(

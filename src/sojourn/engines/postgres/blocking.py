@@ -32,7 +32,7 @@ class BlockingDriver:
     """Statements and waiting for threads."""
 
     def __init__(self, url: str, clock: Clock | None, *, connections: int, timeout: float, lanes: int = LANES) -> None:
-        self.where = place_of(url)
+        self.where: str = place_of(url)
         self._clock = clock
         self._timeout = timeout
         self._pool = ConnectionPool(

@@ -44,11 +44,11 @@ class Slot:
     __slots__ = ("again", "answer", "error", "lead", "parcel", "waker")
 
     def __init__(self, parcel: wire.Parcel) -> None:
-        self.parcel = parcel
+        self.parcel: wire.Parcel = parcel
         self.answer: Answer | None = None
         self.error: BaseException | None = None
-        self.lead = False
-        self.again = False
+        self.lead: bool = False
+        self.again: bool = False
         self.waker: Any = None
         """What the colour waits with: a lock among threads, a future under a loop."""
 

@@ -370,7 +370,7 @@ class Group:
         self._claims: set[Claim] = set()
         self._shares: set[Claim] = set()
         self._alone = False
-        self.size = 0
+        self.size: int = 0
 
     def admits(self, parcel: Parcel) -> bool:
         """Whether ``parcel`` may join; if so it has."""

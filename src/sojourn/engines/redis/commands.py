@@ -21,7 +21,7 @@ class Command:
     __slots__ = ("packed",)
 
     def __init__(self, *words: bytes) -> None:
-        self.packed = pack(words)
+        self.packed: bytes = pack(words)
 
 
 class ScriptCall(Command):
@@ -31,7 +31,7 @@ class ScriptCall(Command):
 
     def __init__(self, script: Script, words: Sequence[bytes]) -> None:
         super().__init__(b"EVALSHA", script.digest, *words)
-        self.script = script
+        self.script: Script = script
         self._words = words
 
     def with_text(self) -> Command:

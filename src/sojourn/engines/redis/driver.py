@@ -100,7 +100,7 @@ class BlockingDriver:
         self._idle: list[tuple[Any, float]] = []
         self._process = os.getpid()
         self._closed = False
-        self.trips = 0
+        self.trips: int = 0
 
     async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
         """See `Driver.ask`."""

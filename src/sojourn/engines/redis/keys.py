@@ -38,10 +38,10 @@ class Shard:
 
     def __init__(self, store: str, number: int) -> None:
         self.number = number
-        self.start = f"{store}{{{number:02}}}:"
-        self.counter = f"{self.start}#".encode()
-        self.events = f"{self.start}events".encode()
-        self.due = f"{self.start}due".encode()
+        self.start: str = f"{store}{{{number:02}}}:"
+        self.counter: bytes = f"{self.start}#".encode()
+        self.events: bytes = f"{self.start}events".encode()
+        self.due: bytes = f"{self.start}due".encode()
 
     def tenant(self, tenant: str) -> str:
         """What the keys of a tenant begin with."""

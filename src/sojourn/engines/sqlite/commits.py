@@ -51,12 +51,12 @@ class Slot:
     __slots__ = ("answered", "begun", "error", "future", "loop", "result", "waker", "work")
 
     def __init__(self, work: Batch | Job) -> None:
-        self.work = work
+        self.work: Batch | Job = work
         self.result: Any = None
         self.error: BaseException | None = None
-        self.answered = False
-        self.begun = False
-        self.waker = threading.Lock()
+        self.answered: bool = False
+        self.begun: bool = False
+        self.waker: threading.Lock = threading.Lock()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[Any] | None = None
 
@@ -73,39 +73,49 @@ class Committer:
         self._running = threading.Lock()
         self._held: list[tuple[Slot, Any]] = []
         self._begun = self._committing = self._paused = False
+        self._forking = threading.Lock()
+        self._pauses = 0
 
     def run(self, slots: list[Slot]) -> None:
         """Decide every slot. Raises only what is not an `Exception` (KeyboardInterrupt); slots then may be undecided."""
         with self._running:
-            self._run(slots)
+            for group in _split(slots):
+                stuck = self._run(group)
+                if stuck is not None:  # and so would be the others: they do not wait once more
+                    _fail(slots, stuck)
+                    return
 
     def pause(self) -> None:
-        """Before a fork: let the group that runs end, begin no other, and let go of the connection."""
-        if self._running.acquire(timeout=QUIET):
-            self._paused = True
-            self.close()
+        """Before a fork: let the group that runs end, begin no other, and let go of the connection. Forks may overlap."""
+        with self._forking:
+            self._pauses += 1
+            if not self._paused and self._running.acquire(timeout=QUIET):
+                self._paused = True
+                self.close()
 
     def resume(self) -> None:
-        """After a fork, in the parent."""
-        if self._paused:
-            self._paused = False
-            self._running.release()
+        """After a fork, in the parent; the last of several lets commits go on."""
+        with self._forking:
+            self._pauses -= 1
+            if self._paused and not self._pauses:
+                self._paused = False
+                self._running.release()
 
-    def _run(self, slots: list[Slot]) -> None:
+    def _run(self, slots: list[Slot]) -> Exception | None:
+        """Decide a group; what kept a transaction from beginning at all, if something did."""
         if len(slots) == 1:
-            self._alone(slots[0])
-            return
+            return self._alone(slots[0])
         try:
             self._together(slots)
         except Exception as error:
             if not self._begun or isinstance(error, OutcomeUnknownError):
                 _fail(slots, error)
-                return
-            for place, slot in enumerate(slots):
+                return None if self._begun else error
+            for slot in slots:
                 stuck = None if slot.answered else self._alone(slot)
-                if stuck is not None:  # and so would be the others: they do not wait once more
-                    _fail(slots[place + 1 :], stuck)
-                    return
+                if stuck is not None:
+                    return stuck
+        return None
 
     def close(self) -> None:
         """Let go of the connection; nothing runs any more."""
@@ -181,6 +191,20 @@ class Committer:
         """A connection whose state is unknown is not used again."""
         self._connection = None
         self._connections.forget(connection)
+
+
+def _split(slots: list[Slot]) -> list[list[Slot]]:
+    """The groups of these, in their order: batches together, but what is no batch alone.
+
+    It reads and removes rows, which the batches before it must have written to the last one (`Writing.finish`).
+    """
+    groups: list[list[Slot]] = []
+    for slot in slots:
+        if groups and isinstance(slot.work, Batch) and isinstance(groups[-1][0].work, Batch):
+            groups[-1].append(slot)
+        else:
+            groups.append([slot])
+    return groups
 
 
 def _fail(slots: list[Slot], error: Exception) -> None:

@@ -45,6 +45,8 @@ class Connections:
         self._using: deque[None] = deque()
         """One for each read that is going on."""
         self._paused: threading.Event | None = None
+        self._pauses = 0
+        self._forking = threading.Lock()
         self._closed = False
 
     def prepare(self, *, create: bool) -> None:
@@ -112,7 +114,10 @@ class Connections:
         try:
             self.to_wal(connection)
             connection.execute("pragma busy_timeout = 0")
-        except sqlite3.Error as error:
+        except BaseException as error:
+            self.forget(connection)
+            if not isinstance(error, sqlite3.Error):
+                raise
             raise translate(error, self.path) from error
         return connection
 
@@ -210,12 +215,17 @@ class Connections:
         self._idle = deque()
         self._using = deque()
         self._paused = None
+        self._pauses = 0
+        self._forking = threading.Lock()
         self._pid = os.getpid()
         return True
 
     def pause(self) -> None:
         """Before a fork: nobody takes a connection any more, and all are closed; those in use when they are given back."""
-        self._paused = threading.Event()
+        with self._forking:
+            self._pauses += 1
+            if self._paused is None:
+                self._paused = threading.Event()
         limit = time.monotonic() + QUIET
         self._close_idle()
         while (self._using or self._open) and time.monotonic() < limit:
@@ -223,8 +233,12 @@ class Connections:
             self._close_idle()
 
     def resume(self) -> None:
-        """After a fork, in the parent."""
-        paused, self._paused = self._paused, None
+        """After a fork, in the parent; the last of several that overlap lets readers go on."""
+        with self._forking:
+            self._pauses -= 1
+            if self._pauses:
+                return
+            paused, self._paused = self._paused, None
         if paused is not None:
             paused.set()
 

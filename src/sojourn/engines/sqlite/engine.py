@@ -9,10 +9,13 @@ from __future__ import annotations
 import builtins
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from secrets import token_hex
+from typing import Any, Final, TypeVar
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
@@ -20,18 +23,31 @@ from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
 from sojourn.engines.background import TaskBackground, ThreadBackground
 from sojourn.engines.bell import Bell
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
+from sojourn.engines.embedded import Draft
 from sojourn.engines.sqlite import reads, schema, upkeep
 from sojourn.engines.sqlite.commits import Committer, LoopCommits, ThreadCommits
 from sojourn.engines.sqlite.connections import Connections, Durability, facts
 from sojourn.engines.sqlite.faults import translate
 from sojourn.engines.sqlite.forks import watch_forks
-from sojourn.engines.sqlite.transaction import SQL, aliases_at
-from sojourn.errors import ClosedError, UnavailableError
+from sojourn.engines.sqlite.transaction import SQL, Writing, aliases_at
+from sojourn.errors import ClosedError, InvalidValueError, UnavailableError
 
 T = TypeVar("T")
 
 POLL = 0.05
 """Seconds between looks for commits of other processes, while somebody watches."""
+
+_WIDE: Final = 2_000
+"""Entries that a read takes on the event loop; more are read in a thread."""
+
+_CHECKPOINT_WAIT: Final = 20
+"""Milliseconds that one attempt to empty the log waits for readers."""
+_CHECKPOINT_TRIES: Final = 10
+_CHECKPOINT_PAUSE: Final = 0.02
+"""Seconds between attempts, for those who commit."""
+
+_COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database, by how the name ends."""
 
 
 class SqliteEngine:
@@ -56,6 +72,7 @@ class SqliteEngine:
         self._committer = Committer(self._connections, clock, self._bell)
         self._commits: ThreadCommits | LoopCommits = self._make_commits()
         self._closed = False
+        self._closing = threading.Lock()
         watch_forks(self)
         try:
             with self._connections.reader() as connection:
@@ -97,18 +114,53 @@ class SqliteEngine:
         """See `contract.Engine.purge`."""
         self._check_open()
         now = self._clock()
-        count: int = await self._commits.submit(lambda _, connection: upkeep.purge(connection, limit, now))
-        return count
+
+        def work(_: Writing, connection: sqlite3.Connection) -> tuple[int, str | None]:
+            removed = upkeep.purge(connection, limit, now)
+            return removed, upkeep.stale_log(connection) if removed < limit else None
+
+        removed: int
+        removed, stale = await self._commits.submit(work)
+        if stale is not None:
+            await self._empty_log(stale)
+        return removed
 
     async def erase(self, tenant: str, owner: str, limit: int) -> ErasedRows:
         """See `contract.Engine.erase`."""
         self._check_open()
-        rows: ErasedRows = await self._commits.submit(
-            lambda writing, connection: upkeep.erase(writing, connection, tenant, owner, limit)
-        )
-        if rows.complete:
-            await self._away(_checkpoint, one_moment=False)
+
+        def work(writing: Writing, connection: sqlite3.Connection) -> tuple[ErasedRows, str | None]:
+            rows = upkeep.erase(writing, connection, tenant, owner, limit)
+            return rows, upkeep.stale_log(connection) if rows.complete else None
+
+        rows: ErasedRows
+        rows, stale = await self._commits.submit(work)
+        if stale is not None and not await self._empty_log(stale):
+            return replace(rows, settled=False)
         return rows
+
+    async def _empty_log(self, stale: str) -> bool:
+        """Empty the write-ahead log; whether it could be. If not, the mark stays and the next purge tries again."""
+        if not await self._away(self._checkpoint, one_moment=False):
+            return False
+        await self._commits.submit(lambda _, connection: upkeep.settle(connection, stale))
+        return True
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> bool:
+        """Copy the write-ahead log back and empty it, so that what was removed is in no file; not while somebody reads there.
+
+        Writers are kept out while it waits for readers, so it waits little, and several times.
+        """
+        connection.execute(f"pragma busy_timeout = {_CHECKPOINT_WAIT}")
+        try:
+            for attempt in range(_CHECKPOINT_TRIES):
+                if attempt:
+                    time.sleep(_CHECKPOINT_PAUSE)
+                if connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0:
+                    return True
+            return False
+        finally:
+            connection.execute(f"pragma busy_timeout = {int(self._timeout * 1000)}")
 
     # -- bounded reads: here and now -------------------------------------------------------------------------------
 
@@ -119,11 +171,21 @@ class SqliteEngine:
         lent = self._connections.reader() if entries is None else self._connections.snapshot()
         with lent as connection:
             draft = reads.read_draft(connection, tenant, session)
-            now = self._clock()
             if draft is None:
-                return Snapshot(now, None)
-            found = () if entries is None else reads.read_entries(connection, draft, entries)
-            return Snapshot(max(now, draft.mark), draft.session(), found)
+                return Snapshot(self._clock(), None)
+            if entries is None or reads.most_entries(draft, entries) <= _WIDE:
+                return self._snapshot(connection, draft, entries)
+        wanted = entries
+        return await self._away(lambda connection: self._load(connection, tenant, session, wanted))
+
+    def _load(self, connection: sqlite3.Connection, tenant: str, session: str, entries: EntryQuery) -> Snapshot:
+        draft = reads.read_draft(connection, tenant, session)
+        return Snapshot(self._clock(), None) if draft is None else self._snapshot(connection, draft, entries)
+
+    def _snapshot(self, connection: sqlite3.Connection, draft: Draft, entries: EntryQuery | None) -> Snapshot:
+        now = self._clock()
+        found = () if entries is None else reads.read_entries(connection, draft, entries)
+        return Snapshot(max(now, draft.mark), draft.session(), found)
 
     async def follow(self, tenant: str, alias: AliasKey) -> Snapshot:
         """See `contract.Engine.follow`."""
@@ -233,14 +295,18 @@ class SqliteEngine:
         rows = await self._away(lambda connection: connection.execute("pragma integrity_check(20)").fetchall())
         return [row[0] for row in rows if row[0] != "ok"]
 
-    async def backup(self, target: str) -> int:
-        """Copy the whole store, as of one moment and while it is in use, to a new file; its size in bytes."""
-        return await self._away(lambda connection: self._backup(connection, Path(target)))
+    async def backup(self, target: str, *, replace: bool = True) -> int:
+        """Copy the whole store, as of one moment and while it is in use, to a file; its size in bytes.
 
-    def _backup(self, connection: sqlite3.Connection, target: Path) -> int:
-        partial = target.with_name(target.name + ".partial")
+        Never over a database that is in use, its log, or any file when not ``replace``: `InvalidValueError`.
+        """
+        return await self._away(lambda connection: self._backup(connection, Path(target), replace=replace))
+
+    def _backup(self, connection: sqlite3.Connection, target: Path, *, replace: bool) -> int:
+        _check_target(Path(self.path), target, replace=replace)
+        partial = target.with_name(f"{target.name}.{token_hex(4)}.partial")
         try:
-            os.close(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:
             raise UnavailableError(f"{partial} cannot be written: {error.strerror}.") from error
         try:
@@ -252,13 +318,12 @@ class SqliteEngine:
                 copy.close()
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
+            _check_target(Path(self.path), target, replace=replace)  # made meanwhile
             partial.replace(target)
         except sqlite3.Error as error:
-            partial.unlink(missing_ok=True)
             raise translate(error, str(target)) from error
-        except BaseException:
+        finally:
             partial.unlink(missing_ok=True)
-            raise
         return target.stat().st_size
 
     async def _away(self, work: Callable[[sqlite3.Connection], T], *, one_moment: bool = True) -> T:
@@ -299,8 +364,12 @@ class SqliteEngine:
 
     async def close(self) -> None:
         """See `contract.Engine.close`."""
-        if not self._closed:
-            self._closed = True
+        self._closed = True
+        self._shut()
+
+    def _shut(self) -> None:
+        """Commit what was queued and let go; once, and whoever asks again waits for it."""
+        with self._closing:
             self._commits.close()
             self._committer.close()
             self._connections.close()
@@ -322,6 +391,7 @@ class SqliteEngine:
     def after_fork_in_child(self) -> None:
         """See `forks`: nothing of the parent's connections, locks and threads is used."""
         self._connections.check_process()
+        self._closing = threading.Lock()
         self._bell = Bell()
         self._committer = Committer(self._connections, self._clock, self._bell)
         self._commits = self._make_commits()
@@ -353,15 +423,28 @@ class AsyncSqliteEngine(SqliteEngine):
 
     async def close(self) -> None:
         """See `contract.Engine.close`; what was queued is committed first, off the loop."""
-        if not self._closed:
-            import asyncio
+        import asyncio
 
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(None, self._commits.close)
-            self._committer.close()
-            self._connections.close()
+        self._closed = True
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._shut))  # cancelled or not, it ends
 
 
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Copy the write-ahead log back and empty it, so that what was erased is in no file; who reads at this moment delays it."""
-    connection.execute("pragma wal_checkpoint(truncate)")
+def _check_target(store: Path, target: Path, *, replace: bool) -> None:
+    """Refuse to write a backup over a store: who has it open would go on in a file that has no name any more."""
+    own = [store.with_name(store.name + ending) for ending in _COMPANIONS]
+    if target.absolute() in [path.absolute() for path in own] or any(_same(target, path) for path in own):
+        raise InvalidValueError(f"{target} is the store itself.", hint="Name another file.")
+    if not replace and os.path.lexists(target):
+        raise InvalidValueError(f"{target} exists.", hint="Name a new file.")
+    real = target.resolve()
+    for place in {target, real}:
+        for ending in _COMPANIONS[1:]:
+            if os.path.lexists(place.with_name(place.name + ending)):
+                raise InvalidValueError(f"{target} is in use: there is a {target.name}{ending}.", hint="Name a new file.")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

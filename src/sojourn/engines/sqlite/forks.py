@@ -12,6 +12,7 @@ and refuses to open that file.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Final, Protocol
 
@@ -40,17 +41,29 @@ def watch_forks(store: Forking) -> None:
     _stores.add(store)
 
 
+class _Told(threading.local):
+    """The stores that were told of the fork of this thread: one that was opened meanwhile was not."""
+
+    stores: tuple[Forking, ...] = ()
+
+
+_told: Final = _Told()
+
+
 def _before() -> None:
-    for store in list(_stores):
+    _told.stores = tuple(_stores)
+    for store in _told.stores:
         store.before_fork()
 
 
 def _after_in_parent() -> None:
-    for store in list(_stores):
+    stores, _told.stores = _told.stores, ()
+    for store in stores:
         store.after_fork_in_parent()
 
 
 def _after_in_child() -> None:
+    _told.stores = ()
     for store in list(_stores):
         store.after_fork_in_child()
 

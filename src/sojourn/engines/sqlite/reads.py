@@ -62,6 +62,12 @@ def read_entries(connection: sqlite3.Connection, draft: Draft, query: EntryQuery
     return tuple(reversed(found)) if backwards else tuple(found)
 
 
+def most_entries(draft: Draft, query: EntryQuery) -> int:
+    """How many entries a query may bring at most."""
+    width = sum(last - first + 1 for _, first, last in spans(draft.row, draft.lineage, draft.last_sequence, query.ranges))
+    return min(width, *(limit for limit in (query.last, query.limit, width) if limit is not None))
+
+
 def _filters(query: EntryQuery) -> tuple[str, list[str]]:
     where = ""
     values: list[str] = []
@@ -160,7 +166,7 @@ def read_history(connection: sqlite3.Connection, tenant: str, session: str, limi
     found: list[EventRow] = []
     while number and len(found) < limit:
         row = connection.execute(SQL["event"], (number,)).fetchone()
-        if row is None or row[2] != session:  # purged, or erased
+        if row is None:
             break
         found.append(_event_of(row[:10]))
         number = row[10]

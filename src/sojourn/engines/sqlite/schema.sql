@@ -105,6 +105,7 @@ create table sojourn_alias (
   primary key (tenant, namespace, key)
 ) without rowid;
 create index sojourn_alias_target on sojourn_alias (tenant, target) where target is not null;
+create index sojourn_alias_previous on sojourn_alias (tenant, previous) where previous is not null;
 create index sojourn_alias_home on sojourn_alias (tenant, home);
 
 create table sojourn_lease (

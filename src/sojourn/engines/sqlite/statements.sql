@@ -143,8 +143,8 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 select n, tenant, id, kind, change, version, first, last, at, reason from sojourn_event where n > ? order by n limit ?;
 
 -- name: last_event
--- Where a session's chain of events begins.
-select last_event from sojourn_session where tenant = ? and id = ?;
+-- Where a session's chain of events begins; what is deleted has no history any more.
+select last_event from sojourn_session where tenant = ? and id = ? and state <> 'deleted';
 
 -- name: event
 -- One event of a chain, and the one before it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from hashlib import blake2b
+from secrets import token_hex
 from typing import Any, Final
 
 from sojourn.core import words
@@ -26,6 +27,8 @@ _counters = json.JSONEncoder(separators=(",", ":")).encode
 LOG_BITS: Final = 32
 STALE_WORDS: Final = "stale_words"
 """Whether the index still holds words of removed entries: none, some, or merging."""
+STALE_LOG: Final = "stale_log"
+"""There, with a value of its own, from when text was removed until the write-ahead log that may hold it was emptied."""
 
 
 def entry_number(log: int, sequence: int) -> int:
@@ -96,6 +99,8 @@ class Writing:
         self._memory = memory
         self._events: list[tuple[int, int, Noted]] = []
         self._searched: list[Appended] = []
+        self._number: int | None = None
+        self._removed = False
 
     # -- what a commit reads ---------------------------------------------------------------------------------------
 
@@ -191,6 +196,7 @@ class Writing:
             self._execute(SQL["update_data"], (draft.text, draft.row))
         if draft.tag or draft.untag:
             self._tag(draft)
+        draft.data, draft.text, draft.parent = None, "", None  # it is remembered, and need not hold what is read anew
 
     def _tag(self, draft: Draft) -> None:
         for tag in draft.tag:
@@ -238,6 +244,9 @@ class Writing:
         """Empty the entry of this row id, its search words first (they are found by its text)."""
         unindex(self._connection, number)
         self._execute(SQL["redact"], (number,))
+        if not self._removed:
+            self._removed = True
+            mark_log(self._connection)
 
     def point(self, tenant: str, alias: Alias) -> None:
         key = alias.key
@@ -254,10 +263,12 @@ class Writing:
 
     def note(self, event: Noted) -> None:
         """Number an event; nobody sees it before the commit, and nobody else can take a number until then."""
-        number = self._memory.number
+        number = self._number
+        if number is None:
+            number = self._memory.number
         if number is None:
             number = self._execute(SQL["tip"]).fetchone()[0] or 0
-        self._memory.number = number + 1
+        self._number = number + 1
         self._events.append((number + 1, event.draft.last_event, event))
         event.draft.last_event = number + 1
 
@@ -290,6 +301,7 @@ class Writing:
                 )
             )
         self._connection.executemany(_INSERT_EVENT, rows)
+        self._memory.number = self._number
         return True
 
     def _index(self) -> None:
@@ -323,6 +335,11 @@ def unindex(connection: sqlite3.Connection, entry: int) -> None:
         connection.execute(SQL["delete_words"], (where[0], index_words(tenant, kind, owner, text)))
     connection.execute(SQL["delete_word"], where)
     connection.execute(SQL["put_meta"], (STALE_WORDS, "some"))
+
+
+def mark_log(connection: sqlite3.Connection) -> None:
+    """Say that the write-ahead log may hold what was removed in this transaction."""
+    connection.execute(SQL["put_meta"], (STALE_LOG, token_hex(8)))
 
 
 def aliases_at(connection: sqlite3.Connection, tenant: str, target: str) -> list[Alias]:

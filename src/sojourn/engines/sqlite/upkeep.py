@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 from sojourn.engines.contract import ErasedRows
-from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE
+from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE, leases_of
 from sojourn.engines.sqlite.transaction import (
     LOG_BITS,
     SQL,
+    STALE_LOG,
     STALE_WORDS,
     Writing,
     entry_number,
     index_entries,
     index_words,
+    mark_log,
     unindex,
 )
 
@@ -85,9 +88,13 @@ def _purge_session(connection: sqlite3.Connection, log: int, limit: int) -> int:
         unindex(connection, number)
     if numbers:
         connection.execute("delete from sojourn_entry where id between ? and ?", (numbers[0][0], numbers[-1][0]))
+        mark_log(connection)
     if len(numbers) >= limit or shared:
         return len(numbers)
     connection.execute("delete from sojourn_tag where n = ?", (log,))
+    tenant, identifier = connection.execute("select tenant, id from sojourn_session where n = ?", (log,)).fetchone()
+    for name in leases_of(identifier):
+        connection.execute("delete from sojourn_lease where tenant = ? and name = ?", (tenant, name))
     connection.execute("delete from sojourn_share where session = ?", (log,))
     connection.execute("delete from sojourn_data where n = ?", (log,))
     connection.execute("delete from sojourn_session where n = ?", (log,))
@@ -108,63 +115,119 @@ def _purge_events(connection: sqlite3.Connection, limit: int, now: int) -> int:
     return connection.execute("delete from sojourn_event where n <= ?", (last,)).rowcount
 
 
-def _erase_events(connection: sqlite3.Connection, log: int) -> None:
-    """Leave of a session's events no more than their numbers."""
-    number = connection.execute("select last_event from sojourn_session where n = ?", (log,)).fetchone()[0]
-    while number:
-        row = connection.execute("select before from sojourn_event where n = ?", (number,)).fetchone()
-        if row is None:
-            return
-        connection.execute("update sojourn_event set id = '', reason = '', change = 'erased' where n = ?", (number,))
-        number = row[0]
+def stale_log(connection: sqlite3.Connection) -> str | None:
+    """The mark that says that the write-ahead log is to be emptied, once nothing is left to be merged away."""
+    words = connection.execute(SQL["meta"], (STALE_WORDS,)).fetchone()
+    found = connection.execute(SQL["meta"], (STALE_LOG,)).fetchone()
+    return None if found is None or (words is not None and words[0] != "none") else found[0]
 
 
-def erase(writing: Writing, connection: sqlite3.Connection, tenant: str, owner: str, limit: int) -> ErasedRows:
-    """Remove what belongs to ``owner``; call again until it is complete."""
-    left, entries, sessions = limit, 0, 0
-    mine = connection.execute(
-        "select n, id from sojourn_session where tenant = ? and owner = ? limit ?", (tenant, owner, limit)
-    ).fetchall()
-    aliases = leases = 0
-    for log, identifier in mine:
-        numbers = connection.execute(
-            "select id from sojourn_entry where id between ? and ? and redacted = 0 limit ?",
-            (entry_number(log, 1), entry_number(log, _LOG_END), left),
+def settle(connection: sqlite3.Connection, mark: str) -> None:
+    """The log was emptied since this mark was set; a newer one stays."""
+    connection.execute("delete from sojourn_meta where name = ? and value = ?", (STALE_LOG, mark))
+
+
+class Erasure:
+    """One bounded transaction of an erasure: it counts what it does, and stops when ``left`` is used up."""
+
+    def __init__(self, writing: Writing, connection: sqlite3.Connection, tenant: str, owner: str, limit: int) -> None:
+        self._writing = writing
+        self._connection = connection
+        self._tenant = tenant
+        self._owner = owner
+        self._left = limit
+        self._sessions = self._entries = self._aliases = self._leases = 0
+
+    def run(self) -> ErasedRows:
+        """Do as much as may be done in one transaction; complete when nothing was left to do."""
+        complete = self._erase_sessions() and self._erase_elsewhere() and not _compact(self._connection)
+        return ErasedRows(self._sessions, self._entries, self._aliases, self._leases, complete=complete)
+
+    def _erase_sessions(self) -> bool:
+        mine = self._connection.execute(
+            "select n, id from sojourn_session where tenant = ? and owner = ? limit ?", (self._tenant, self._owner, self._left)
         ).fetchall()
-        for (number,) in numbers:
-            writing.redact_row(number)
-        entries += len(numbers)
-        left -= len(numbers)
-        if left <= 0:
-            return ErasedRows(sessions, entries, aliases, leases, complete=False)
-        aliases += connection.execute(
-            "delete from sojourn_alias where tenant = ? and target = ?", (tenant, identifier)
-        ).rowcount
+        return all(self._erase_session(log, identifier) for log, identifier in mine) and self._left > 0
+
+    def _erase_session(self, log: int, identifier: str) -> bool:
+        entries = (
+            "select id from sojourn_entry where id between ? and ? and redacted = 0 limit ?",
+            (entry_number(log, 1), entry_number(log, _LOG_END), self._left),
+        )
+        if not (self._redact(*entries) and self._erase_events(log) and self._forget_aliases(identifier)):
+            return False
+        connection = self._connection
         connection.execute("delete from sojourn_tag where n = ?", (log,))
         connection.execute("update sojourn_data set data = '{}' where n = ?", (log,))
-        _erase_events(connection, log)
         connection.execute(
             "update sojourn_session set state = 'deleted', owner = null, deadline = null, counters = '{}', "
             "home = '', version = version + 1 where n = ?",
             (log,),
         )
-        sessions += 1
-    if len(mine) >= limit:
-        return ErasedRows(sessions, entries, aliases, leases, complete=False)
-    written = connection.execute(
-        "select e.id from sojourn_entry e join sojourn_session s on s.n = e.id >> 32 "
-        "where e.author = ? and s.tenant = ? limit ?",
-        (owner, tenant, left),
-    ).fetchall()
-    for (number,) in written:
-        writing.redact_row(number)
-    aliases += connection.execute("delete from sojourn_alias where tenant = ? and target = ?", (tenant, owner)).rowcount
-    # The owner's own home goes. A home they share (a project, a channel) has names and leases of others.
-    aliases += connection.execute("delete from sojourn_alias where tenant = ? and home = ?", (tenant, owner)).rowcount
-    leases += connection.execute("delete from sojourn_lease where tenant = ? and home = ?", (tenant, owner)).rowcount
-    connection.execute("delete from sojourn_operation where tenant = ? and home = ?", (tenant, owner))
-    complete = len(written) < left
-    if complete:
-        connection.execute("insert into sojourn_words (sojourn_words) values ('optimize')")
-        connection.execute(SQL["put_meta"], (STALE_WORDS, "none"))
-    return ErasedRows(sessions, entries + len(written), aliases, leases, complete=complete)
+        mark_log(connection)
+        self._sessions += 1
+        self._left -= 1
+        return self._left > 0
+
+    def _erase_events(self, log: int) -> bool:
+        """Leave of a session's events no more than their numbers; its chain is cut off behind what was done."""
+        connection = self._connection
+        number = connection.execute("select last_event from sojourn_session where n = ?", (log,)).fetchone()[0]
+        while number and self._left > 0:
+            row = connection.execute("select before from sojourn_event where n = ?", (number,)).fetchone()
+            if row is None:
+                number = 0
+                break
+            connection.execute("update sojourn_event set id = '', reason = '', change = 'erased' where n = ?", (number,))
+            number = row[0]
+            self._left -= 1
+        connection.execute("update sojourn_session set last_event = ? where n = ?", (number, log))
+        return self._left > 0
+
+    def _erase_elsewhere(self) -> bool:
+        """What others keep of the owner; a home that they share (a project, a channel) has names and leases of others."""
+        tenant, owner = self._tenant, self._owner
+        written = (
+            "select e.id from sojourn_entry e join sojourn_session s on s.n = e.id >> 32 "
+            "where e.author = ? and s.tenant = ? limit ?",
+            (owner, tenant, self._left),
+        )
+        if not (self._redact(*written) and self._forget_aliases(owner)):
+            return False
+        self._aliases += self._remove("alias", "namespace, key", "home = ?", owner)
+        self._leases += self._remove("lease", "name", "home = ?", owner)
+        self._remove("operation", "home, id", "home = ?", owner)
+        return self._left > 0
+
+    def _redact(self, select: str, values: tuple[Any, ...]) -> bool:
+        numbers = self._connection.execute(select, values).fetchall()
+        for (number,) in numbers:
+            self._writing.redact_row(number)
+        self._entries += len(numbers)
+        self._left -= len(numbers)
+        return self._left > 0
+
+    def _forget_aliases(self, target: str) -> bool:
+        """Aliases that point there, or did until they were freed, go; one that points elsewhere by now forgets where it did."""
+        self._aliases += self._remove("alias", "namespace, key", "target = ?", target)
+        self._aliases += self._remove("alias", "namespace, key", "previous = ? and target is null", target)
+        self._connection.execute(
+            "update sojourn_alias set previous = null where tenant = ? and previous = ?", (self._tenant, target)
+        )
+        return self._left > 0
+
+    def _remove(self, table: str, key: str, where: str, value: str) -> int:
+        if self._left <= 0:
+            return 0
+        count = self._connection.execute(
+            f"delete from sojourn_{table} where tenant = ? and ({key}) in "  # noqa: S608  # names from this module
+            f"(select {key} from sojourn_{table} where tenant = ? and {where} limit ?)",
+            (self._tenant, self._tenant, value, self._left),
+        ).rowcount
+        self._left -= count
+        return count
+
+
+def erase(writing: Writing, connection: sqlite3.Connection, tenant: str, owner: str, limit: int) -> ErasedRows:
+    """Remove what belongs to ``owner``; call again until it is complete."""
+    return Erasure(writing, connection, tenant, owner, limit).run()

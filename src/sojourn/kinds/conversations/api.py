@@ -50,8 +50,6 @@ from sojourn.shell.lease import Holding, Lease
 from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
 
 _BATCH: Final = 200
-_MOST_CHECKPOINTS: Final = 1000
-_CARRIED_FROM: Final = 200
 
 
 class AsyncConversations:

@@ -14,6 +14,7 @@ from sojourn.kinds.conversations.model import ConversationPolicy, Message, Messa
 from sojourn.kinds.conversations.reader import Listing, Reader
 from sojourn.kinds.conversations.rules import KIND
 from sojourn.kinds.conversations.summary import extractive
+from sojourn.kinds.conversations.view import union
 from sojourn.shell.bridge import settle
 from sojourn.shell.unit import Unit, fingerprint, perform, refused
 
@@ -46,7 +47,10 @@ class Folding:
                 await self._not_due(session)
                 await self._unit.remember(session.home, operation, mark)
                 return None
-            entry = rules.summary_entry(await self._summarise(summarise, plan), plan)
+            text = await self._summarise(summarise, plan)
+            if await self._redacted_meanwhile(id, plan):
+                continue
+            entry = rules.summary_entry(text, plan)
             write = rules.commit_fold(session, entry, plan, self._policy)
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             if answer.refusal is None:
@@ -60,6 +64,13 @@ class Folding:
             f"conversation {id} was folded, hidden or rewound by others {_ROUNDS} times while it was summarised.",
             hint="Nothing was folded; try again.",
         )
+
+    async def _redacted_meanwhile(self, id: str, plan: rules.FoldPlan) -> bool:
+        """Whether a message that was summarised has been emptied since, perhaps by way of a fork that shares it."""
+        kept = {message.sequence for message in plan.items if not message.redacted}
+        ranges = union((sequence, sequence) for sequence in kept)
+        entries = await self._reader.entries(id, EntryQuery(ranges)) if ranges else ()
+        return any(entry.redacted for entry in entries if entry.sequence in kept)
 
     async def folded(self, session: Session) -> Session:
         """The session as a read goes on with it: a fold that is due comes first, if the built-in summariser makes it."""
@@ -160,8 +171,14 @@ class Folding:
                 )
                 for message, call in orphans
             )
+            known = str(len(rules.data_of(session).get("repairs", {})))
             write = Write(
-                session.id, Guard(version=session.version), entries, add=(("repairs", len(entries)),), change="repaired"
+                session.id,
+                Guard(version=session.version),
+                entries,
+                set=((("repairs", known, "count"), len(entries)),),
+                mark=(("repairs", known, "first"),),
+                change="repaired",
             )
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             return answer.refusal or len(entries)

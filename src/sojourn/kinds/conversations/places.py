@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Final
 
 from sojourn.core.batch import Create, Guard, Redact, Refusal, Write
@@ -16,6 +17,11 @@ from sojourn.kinds.conversations.view import Fold, View
 from sojourn.shell.unit import Unit, fingerprint, perform
 
 _MOST_CHECKPOINTS: Final = 1000
+_EXACT: Final = 8
+"""How often a change of the window waits for a moment without appends, so that it stands in the log where it took effect.
+
+In a busier conversation it then takes effect as of its read: what was appended meanwhile stays, as if it had come after.
+"""
 
 
 class Places:
@@ -37,6 +43,9 @@ class Places:
             counters = await self._forked_counters(session, view, place)
             data: dict[str, Json] = {**rules.data_of(session), "view": view.document(), "forked_from": session.id}
             data["checkpoints"] = {label: kept for label, kept in data.get("checkpoints", {}).items() if kept[0] <= place}
+            data["repairs"] = {
+                name: row for name, row in data.get("repairs", {}).items() if row["first"] + row["count"] - 1 <= place
+            }
             data.pop("previous_id", None)
             if title is not None:
                 data["title"] = check_text(title, "title", 1024)
@@ -85,6 +94,7 @@ class Places:
     async def rewind(self, id: str, to: int | str, operation: str | None) -> None:
         """Hide what lies behind a place, opening the folds that reach across it."""
         mark = fingerprint("rewind", id, to)
+        tries = count()
 
         async def step() -> bool | Refusal:
             session = await self._reader.session(id)
@@ -97,7 +107,12 @@ class Places:
                 return True
             view = await self._opened(session, place)
             later = view.rewind(place, session.last_sequence)
-            write = rules.change_view(session, later, await self._reader.difference(session, later), "rewound", exact=True)
+            if later.invisible() == view.invisible():  # nothing is left to hide, and undoing must reach the rewind before
+                await self._unit.remember(session.home, operation, mark)
+                return True
+            write = rules.change_view(
+                session, later, await self._reader.difference(session, later), "rewound", exact=next(tries) < _EXACT
+            )
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             return answer.refusal or True
 
@@ -106,6 +121,7 @@ class Places:
     async def undo_rewind(self, id: str, operation: str | None) -> None:
         """Show what the last rewind hid."""
         mark = fingerprint("undo_rewind", id)
+        tries = count()
 
         async def step() -> bool | Refusal:
             session = await self._reader.session(id)
@@ -116,7 +132,9 @@ class Places:
                 await self._unit.remember(session.home, operation, mark)
                 return True
             back = view.undo_rewind()
-            write = rules.change_view(session, back, await self._reader.difference(session, back), "rewind_undone", exact=True)
+            write = rules.change_view(
+                session, back, await self._reader.difference(session, back), "rewind_undone", exact=next(tries) < _EXACT
+            )
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             return answer.refusal or True
 
@@ -133,6 +151,7 @@ class Places:
     async def checkpoint(self, id: str, name: str, operation: str | None) -> tuple[int, int]:
         """Keep the last sequence under a name; that sequence and the time."""
         mark = fingerprint("checkpoint", id, name)
+        tries = count()
 
         async def step() -> tuple[int, int] | Refusal:
             snapshot = await self._unit.load(id, KIND)
@@ -143,7 +162,7 @@ class Places:
                 raise LimitError(f"a conversation has at most {_MOST_CHECKPOINTS:,} checkpoints.")
             write = Write(
                 session.id,
-                Guard(version=session.version),
+                Guard(version=session.version if next(tries) < _EXACT else None),
                 set=((("checkpoints", name), [session.last_sequence, snapshot.now]),),
                 put=(("checkpoint", session.last_sequence), ("checkpoint_at", snapshot.now)),
                 change="checkpoint",
@@ -169,12 +188,12 @@ class Places:
             _, tokens, _ = rules.tally(await self._reader.at(id, (sequence,)))
             left = Write(
                 session.id,
-                Guard(open=False, version=session.version + 1),  # the redaction before it, in this batch, moves it by one
+                Guard(open=False, phase=session.phase),
                 add=(("tokens", 1 - tokens if shown and tokens else 0),),
                 next_phase=True,
                 change="window_changed",
             )
-            gone = Redact(session.id, (sequence,), Guard(open=False, version=session.version))
+            gone = Redact(session.id, (sequence,), Guard(open=False, phase=session.phase))
             answer = await self._unit.attempt(session.home, gone, left, key=operation, fingerprint=mark)
             return answer.refusal or True
 
@@ -183,6 +202,7 @@ class Places:
     async def pop(self, id: str, operation: str | None) -> int:
         """Hide the last visible message; its sequence, 0 when there is none."""
         mark = fingerprint("pop", id)
+        tries = count()
 
         async def step() -> int | Refusal:
             session = await self._reader.session(id)
@@ -198,7 +218,7 @@ class Places:
             view = rules.view_of(session).hide(sequence, sequence)
             messages, tokens, turns = rules.tally(entries)
             write = rules.change_view(
-                session, view, (-messages, -tokens, -turns), "hidden", exact=True, put=(("popped", sequence),)
+                session, view, (-messages, -tokens, -turns), "hidden", exact=next(tries) < _EXACT, put=(("popped", sequence),)
             )
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             return answer.refusal or sequence

@@ -65,11 +65,12 @@ class Reader:
         session = snapshot.session
         assert session is not None  # noqa: S101  # load raised otherwise
         view = rules.view_of(session)
-        if view.plain and not session.counters.get("repairs"):
+        repaired = bool(rules.repairs_of(session))
+        if view.plain and not repaired:
             return [rules.message_of(entry) for entry in snapshot.entries]
         shown = view.ranges(1, session.last_sequence, folded=listing.folded, hidden=listing.hidden)
         entries = rules.visible_only(snapshot.entries, shown)
-        if len(entries) == listing.last and not session.counters.get("repairs") and not listing.folded:
+        if len(entries) == listing.last and not repaired and not listing.folded:
             return [rules.message_of(entry, view) for entry in entries]
         return await self.listed(session, listing)
 
@@ -87,9 +88,10 @@ class Reader:
             for entry in await self.at(session.id, view.summaries(max(1, first), end)):
                 message = rules.message_of(entry, view)
                 placed.append((message.place, message))
-        if listing.repairs and session.counters.get("repairs") and (listing.roles is None or "tool" in listing.roles):
+        repairs_at = rules.repairs_of(session)
+        if listing.repairs and repairs_at and (listing.roles is None or "tool" in listing.roles):
             calls = {message.sequence for message in listed}
-            repairs = await self.entries(session.id, EntryQuery(types=(rules.REPAIR,)))
+            repairs = await self.entries(session.id, EntryQuery(repairs_at, (rules.REPAIR,)))
             placed.extend(
                 (entry.covers[0], rules.message_of(entry, view))
                 for entry in repairs

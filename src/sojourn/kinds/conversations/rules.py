@@ -222,6 +222,12 @@ def view_of(session: Session) -> View:
     return read_view(session.data.get("view"))
 
 
+def repairs_of(session: Session) -> tuple[Range, ...]:
+    """Where in the log the results lie that `repair` gave."""
+    kept = session.data.get("repairs", {})
+    return tuple(sorted((row["first"], row["first"] + row["count"] - 1) for row in kept.values()))
+
+
 def identity_of(session: Session) -> Identity:
     """Who a session is with."""
     kept = data_of(session)["identity"]
@@ -574,3 +580,27 @@ def place_of(session: Session, to: object) -> int:
             raise NotFoundError(f"there is no checkpoint {to!r} in conversation {session.id}.", hint="See checkpoints().")
         return int(known[to][0])
     return check_number(to, "to (a sequence, or a checkpoint's label)")
+
+
+def check_document(data: dict[str, Json], counters: Mapping[str, int]) -> None:
+    """A document that was exported: what every reading of it relies on; `InvalidValueError` names what is wrong."""
+    try:
+        identity = SCHEMA.read(data)["identity"]
+        check_text(identity["display_name"], "display_name")
+        for channel, handle in identity["channels"].items():
+            check_channel(channel, required=True)
+            check_key(handle, "channel_user_id")
+        read_view(data.get("view")).invisible()
+        for row in data.get("repairs", {}).values():
+            check_number(row["first"], "repairs")
+            check_number(row["count"], "repairs")
+        for label, (sequence, at) in data.get("checkpoints", {}).items():
+            check_text(label, "checkpoint")
+            check_number(sequence, "checkpoint")
+            check_number(at, "checkpoint")
+        for name, value in counters.items():
+            check_number(value, f"counter {name}", -(1 << 62), 1 << 62)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"not a conversation's record: {error!r}.", hint="Load what 'export' wrote, unchanged."
+        ) from error

@@ -35,7 +35,10 @@ _DECISION = re.compile(
 
 
 def extractive(messages: Sequence[Message]) -> str:
-    """A summary of ``messages`` of at most about 8,000 characters that mentions every one of them."""
+    """A summary of ``messages`` that mentions every one of them, about 8,000 characters and never more than 32,000.
+
+    Of more messages than have room in that (well over a thousand in one fold) the newest are mentioned, and how many are not.
+    """
     earlier, lines = _earlier(messages), [message for message in messages if not message.summary]
     room = BUDGET - len(HEADING)
     if earlier:
@@ -116,5 +119,14 @@ def _left_out(count: int) -> str:
 
 
 def _bounded(lines: list[str]) -> str:
-    text = "\n".join(lines)
-    return text if len(text) <= BUDGET * 4 else text[: BUDGET * 4 - 1] + "…"
+    """All lines where they have room; else the newest that have, and how many are left out."""
+    room = BUDGET * 4 - len(HEADING) - 100
+    kept: list[str] = []
+    for line in reversed(lines[1:]):
+        room -= len(line) + 1
+        if room < 0:
+            left = len(lines) - 1 - len(kept)
+            kept.append(f"- ({left} earlier lines, kept in full in the history)")
+            break
+        kept.append(line)
+    return "\n".join([lines[0], *reversed(kept)])

@@ -121,6 +121,8 @@ class Events:
         await lab.append(made, "x")
         await lab.purge_all()
         assert [event.version for event in await lab.engine.history(TENANT, made, 9)] == [7]
+        await lab.done(Delete(made))
+        assert await lab.engine.history(TENANT, made, 9) == []
 
     async def test_events_are_watched_beside_the_caller(self, lab: Lab) -> None:
         """What an engine spawns runs beside the caller, and joining it waits for it and raises what it raised."""

@@ -71,7 +71,7 @@ class Lab:
     """One engine on a fresh place. ``clock`` is the engine's time, and stands still unless it is moved."""
 
     def __init__(self, opener: Opener, *, blocking: bool) -> None:
-        self.clock = ManualClock()
+        self.clock: ManualClock = ManualClock()
         self.blocking = blocking
         self.engine: Engine
         self.start: tuple[int, ...]

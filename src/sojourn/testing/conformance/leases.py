@@ -104,6 +104,19 @@ class Leases:
         await lab.done(Yield("lock", 1))
         assert (await lab.refused(Lend("lock", "cy", SECOND))).reason == "held"
 
+    async def test_leases_go_by_the_clock_that_gave_them(self, lab: Lab) -> None:
+        """After the clock went back a session's time stays ahead, and a lease just taken holds for it all the same."""
+        made = await lab.create()
+        lab.later(hours=1)
+        await lab.append(made, "ahead")
+        lab.later(hours=-1)
+        await lab.done(Lend("turn", "ann", SECOND))
+        await lab.done(Write(made, guard=Guard(lease=("turn", 1)), entries=lines("ann")))
+        await lab.done(Write(made), Lend("turn", "ann", SECOND, fence=1), Write(made, guard=Guard(lease=("turn", 1))))
+        lab.later(seconds=1)
+        assert (await lab.refused(Write(made, guard=Guard(lease=("turn", 1))))).reason == "fence"
+        assert (await lab.done(Lend("turn", "bob", SECOND))).fences == (2,)
+
     async def test_leases_of_one_batch(self, lab: Lab) -> None:
         """A lease may be taken, written under and given back in one commit; asked for twice, nothing is stored."""
         made = await lab.create()

@@ -122,6 +122,9 @@ class Times:
         await lab.done(Touch(made, deadline=Deadline(after=SECOND)))
         found = await lab.session(made)
         assert (found.active_at, found.deadline) == (later, NOW + MINUTE)
+        ahead = await lab.create(active_at=later + MINUTE)
+        await lab.done(Touch(ahead), Write(ahead, active=1))
+        assert (await lab.session(ahead)).active_at == later + MINUTE
 
     async def test_touch_gives_no_deadline_where_there_is_none(self, lab: Lab) -> None:
         """A touch prolongs; it neither sets a deadline nor takes one away."""

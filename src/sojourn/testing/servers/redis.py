@@ -112,9 +112,7 @@ def redis_sentinel(
         ]
         watchers = [_start_sentinel(started, program, directory, port, lines) for port in ports[1 + replicas :]]
         for watcher in watchers:
-            watcher.wait_until(
-                functools.partial(_sees, watcher, name, sentinels - 1, replicas), "sentinels know each other"
-            )
+            watcher.wait_until(functools.partial(_sees, watcher, name, sentinels - 1, replicas), "sentinels know each other")
         yield RedisSentinel(name, master, tuple(copies), tuple(watchers))
 
 
@@ -137,9 +135,7 @@ def _start_redis(
         "bind": "127.0.0.1",
         "dir": str(home),
     }
-    options = [
-        word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", written(value, "yes", "no"))
-    ]
+    options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", written(value, "yes", "no"))]
     return _run_redis(started, [program.path, *options], home, port, environment)
 
 
