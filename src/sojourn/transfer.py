@@ -23,6 +23,8 @@ from sojourn.shell.unit import Unit
 FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
+_BESIDE: Final = {"context": ("content",)}
+"""Hidden kinds that go with a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
     """Every readable session of these kinds as lines of JSON, oldest first, so that a fork follows what it shares."""
     yield encode({"format": FORMAT, "version": VERSION, "tenant": unit.tenant}) + "\n"
     owners: set[str] = set()
-    for kind in kinds:
+    for kind in [one for wanted in kinds for one in (*_BESIDE.get(wanted, ()), wanted)]:
         after: tuple[int, str] | None = None
         while True:
             query = SessionQuery(unit.tenant, (kind,), READABLE_STATES, owner, None, "oldest", limit=_PAGE, after=after)
