@@ -17,6 +17,10 @@ READS = {
     "conversation search": ["invoice"],
     "conversation export": ["ID"],
     "conversation tail": ["ID", "--no-follow"],
+    "context list": [],
+    "context show": ["work"],
+    "context assemble": ["work"],
+    "context export": ["work"],
     "session list": [],
     "session show": ["ID"],
     "session events": ["ID"],
@@ -31,6 +35,13 @@ CHANGES = {
     "conversation link": ["ID", "telegram", "t1"],
     "conversation consolidate": ["ID", "--keep", "1"],
     "conversation decay": ["--max-age", "0"],
+    "context create": ["other"],
+    "context add": ["work", "note", "Hello"],
+    "context activate": ["work"],
+    "context deactivate": ["current"],
+    "context resume": ["work"],
+    "context branch": ["work", "other"],
+    "context rm": ["work"],
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
@@ -64,6 +75,9 @@ NAMES = [name for name, _ in commands()]
 @pytest.fixture
 def files(user: User, talk: str) -> User:
     """A project with a store, a backup and an export."""
+    user.fine("context", "add", "work", "note", "An artifact")
+    user.fine("context", "create", "current")
+    user.fine("context", "activate", "current")
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
     return user

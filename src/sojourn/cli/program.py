@@ -22,6 +22,7 @@ GROUPS: Final = (
         "look and work",
         (
             ("conversation", "what people and an application have said to each other, over all channels"),
+            ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
             ("session", "sessions of every kind: list, show, end, remove"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
@@ -85,7 +86,7 @@ class RootParser(Parser):
 
     def nearest(self, word: str, known: Sequence[str]) -> str:
         """A command without its noun is a common slip."""
-        for noun in ("conversation", "session"):
+        for noun in ("conversation", "context", "session"):
             if word in self.children()[noun].fill().children():
                 return f"'sojourn {noun} {word}'"
         return super().nearest(word, known)

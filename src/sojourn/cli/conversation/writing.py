@@ -7,10 +7,10 @@ from datetime import timedelta
 from sojourn.cli.call import Call
 from sojourn.cli.conversation.reading import KIND
 from sojourn.cli.exits import UsageError
-from sojourn.cli.output import standard_input
+from sojourn.cli.output import standard_text
 from sojourn.cli.text import many, moment
 from sojourn.core.ids import tail
-from sojourn.errors import InvalidValueError, NotFoundError
+from sojourn.errors import NotFoundError
 from sojourn.kinds.conversations.export import conversation_document, message_document
 from sojourn.kinds.conversations.model import Conversation
 from sojourn.sync.store import Store
@@ -21,7 +21,7 @@ def append(call: Call) -> None:
     given = call.arguments
     where, role, text = _words(call)
     if text == "-":
-        text = _read_text()
+        text = standard_text()
     if call.dry_run:
         whom = f"the current conversation of {given.user}"
         if given.user is None:
@@ -59,16 +59,6 @@ def _words(call: Call) -> tuple[str, str, str]:
         )
     where, role, text = words if len(words) == 3 else ("", *words)
     return where, role, text
-
-
-def _read_text() -> str:
-    try:
-        text = standard_input().decode()
-    except UnicodeDecodeError as error:
-        raise InvalidValueError(
-            f"standard input is not UTF-8 text (byte {error.start + 1}).", hint="Convert it first, for example with iconv."
-        ) from error
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def fork(call: Call) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Final, Literal, TypeAlias
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from sojourn.core.codec import Json, encode
 from sojourn.errors import InvalidValueError
@@ -80,6 +79,14 @@ def _markdown(context: Context, artifacts: Sequence[Artifact]) -> str:
 
 def _archive(context: Context, artifacts: Sequence[Artifact]) -> bytes:
     """``context.json``, and a file for each artifact; the same bytes for the same context."""
+    from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo  # when one is asked for: it costs 5 ms
+
+    def put(name: str, text: str) -> None:
+        info = ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+        info.compress_type = ZIP_DEFLATED
+        info.external_attr = 0o600 << 16
+        archive.writestr(info, text.encode())
+
     made = BytesIO()
     with ZipFile(made, "w", ZIP_DEFLATED) as archive:
         rows = []
@@ -88,18 +95,11 @@ def _archive(context: Context, artifacts: Sequence[Artifact]) -> bytes:
             row["file"] = _file_name(item)
             del row["content"]
             rows.append(row)
-            _put(archive, row["file"], item.content)
-        _put(archive, "context.json", encode({"context": context_document(context), "artifacts": rows}))
+            put(row["file"], item.content)
+        put("context.json", encode({"context": context_document(context), "artifacts": rows}))
     return made.getvalue()
 
 
 def _file_name(item: Artifact) -> str:
     plain = re.sub(r"[^a-z0-9]+", "-", item.kind.lower()).strip("-") or "artifact"
     return f"artifacts/{item.sequence:05}-{plain}.{_ENDINGS.get(item.kind, 'txt')}"
-
-
-def _put(archive: ZipFile, name: str, text: str) -> None:
-    info = ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    info.compress_type = ZIP_DEFLATED
-    info.external_attr = 0o600 << 16
-    archive.writestr(info, text.encode())
