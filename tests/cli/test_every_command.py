@@ -45,6 +45,7 @@ CHANGES = {
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
+    "import tenets": ["TENETS"],
     "load": ["export.jsonl"],
     "sweep": ["--apply"],
     "backup": ["copy.db"],
@@ -56,6 +57,7 @@ ELSEWHERE = {"demo"}
 """Commands with words of their own, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
+TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
 
 
 def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
@@ -85,7 +87,7 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    return [*name.split(), *[talk if word == "ID" else str(SAMPLE) if word == "SAMPLE" else word for word in words]]
+    return [*name.split(), *[{"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS)}.get(word, word) for word in words]]
 
 
 def state(user: User) -> dict[str, str]:

@@ -24,17 +24,17 @@ class Contents:
         self._unit = unit
         self._policy = policy
 
-    async def use(self, scope: str, new: NewArtifact) -> tuple[str | None, tuple[Change, ...]]:
+    async def use(self, scope: str, new: NewArtifact, uses: int = 1) -> tuple[str | None, tuple[Change, ...]]:
         """Where the content of an artifact is to be kept, None for with it, and the changes that keep it there."""
         if not new.large:
             return None, ()
         key = rules.content_key(scope, new.digest)
         found = await self._unit.follow(scope, key.namespace, key.key)
         if found.session is not None:
-            return found.session.id, (rules.use_content(found.session.id),)
+            return found.session.id, (rules.use_content(found.session.id, uses),)
         made = self._unit.new_id(scope)
         epoch = 0 if found.alias is None else found.alias.epoch
-        return made, (rules.new_content(made, scope, new, self._policy), Point(key, made, epoch))
+        return made, (rules.new_content(made, scope, new, self._policy, uses), Point(key, made, epoch))
 
     async def text(self, id: str) -> str:
         """A content."""

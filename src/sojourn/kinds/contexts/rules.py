@@ -359,14 +359,14 @@ def branch(session: Session, made: str, new: str, at: int, counters: dict[str, i
 # -- large contents ----------------------------------------------------------------------------------------------------
 
 
-def new_content(session: str, scope: str, new: NewArtifact, policy: ContextPolicy) -> Create:
-    """Keep a content, with one use; counter ``free`` is the number of its uses below zero."""
+def new_content(session: str, scope: str, new: NewArtifact, policy: ContextPolicy, uses: int = 1) -> Create:
+    """Keep a content; counter ``free`` is the number of its uses below zero."""
     return Create(
         session,
         CONTENT,
         scope,
         data={"v": SCHEMA.version, "digest": new.digest, "bytes": new.size},
-        counters={"free": -1},
+        counters={"free": -uses},
         entries=(NewEntry(CONTENT, text=new.content),),
         bucket=BUCKET,
         search=policy.search,
