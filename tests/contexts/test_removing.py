@@ -197,6 +197,20 @@ async def test_deleting_costs_in_proportion_to_what_is_deleted(disk_lab: Lab, st
     assert costs[0] == costs[400]
 
 
+async def test_deleting_walks_no_alias_but_its_own(disk_lab: Lab, statements: list[str]) -> None:
+    import sqlite3
+
+    await disk_lab.contexts.add("a", "note", "x")
+    statements.clear()
+    assert await disk_lab.contexts.delete("a")
+    connection = sqlite3.connect(disk_lab.path)
+    looks = [sql for sql in reading(statements) if "from sojourn_alias" in sql]
+    plans = [row[3] for sql in looks for row in connection.execute(f"explain query plan {sql}")]
+    connection.close()
+    assert any("sojourn_alias_target (tenant=? AND target=?)" in plan for plan in plans)
+    assert not any(plan.endswith("PRIMARY KEY (tenant=?)") for plan in plans)
+
+
 async def test_adding_to_a_known_name_is_one_round_trip(memory_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     await memory_lab.contexts.add("a", "note", "x")
     inner: Any = memory_lab.store

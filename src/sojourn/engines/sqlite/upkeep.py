@@ -138,7 +138,7 @@ def erase(writing: Writing, connection: sqlite3.Connection, tenant: str, owner: 
         if left <= 0:
             return ErasedRows(sessions, entries, aliases, leases, complete=False)
         aliases += connection.execute(
-            "delete from sojourn_alias where tenant = ? and target = ?", (tenant, identifier)
+            "delete from sojourn_alias indexed by sojourn_alias_target where tenant = ? and target = ?", (tenant, identifier)
         ).rowcount
         connection.execute("delete from sojourn_tag where n = ?", (log,))
         connection.execute("update sojourn_data set data = '{}' where n = ?", (log,))
