@@ -8,8 +8,10 @@ import platform
 import sqlite3
 import tempfile
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
+from bench.contexts import contexts
 from bench.conversations import conversations
 
 
@@ -23,7 +25,8 @@ def main() -> None:
     if not options.json:
         print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; ratios of one run, medians of rounds.")
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        for row in conversations(Path(directory), large=options.large):
+        place = Path(directory)
+        for row in chain(contexts(place), conversations(place, large=options.large)):
             print(json.dumps({**asdict(row), "met": row.met}) if options.json else row.line(), flush=True)
 
 

@@ -31,6 +31,7 @@ class Mirror:
 
 
 MIRRORS = (
+    Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
@@ -44,7 +45,7 @@ CONTEXTS = {"Holding": ("sojourn.shell.lease", "Lease"), "_RunLease": ("sojourn.
 UNMIRRORED = {"OpeningStore", "Holding"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
-INNER = {"Unit", "ConversationSweep", "Folding", "People", "Places", "Reader"}
+INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sojourn.core.names import generate_name as generate_name
     from sojourn.core.names import validate_name as validate_name
     from sojourn.core.query import Page as Page
+    from sojourn.core.words import approximate_tokens as approximate_tokens
     from sojourn.engines.contract import Capabilities as Capabilities
     from sojourn.engines.locate import EngineOptions as EngineOptions
     from sojourn.errors import ClosedError as ClosedError
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from sojourn.errors import SummariserError as SummariserError
     from sojourn.errors import UnavailableError as UnavailableError
     from sojourn.errors import UnsupportedError as UnsupportedError
+    from sojourn.kinds.contexts.api import AsyncContexts as AsyncContexts
+    from sojourn.kinds.contexts.model import Artifact as Artifact
+    from sojourn.kinds.contexts.model import ArtifactHit as ArtifactHit
+    from sojourn.kinds.contexts.model import Assembly as Assembly
+    from sojourn.kinds.contexts.model import Context as Context
+    from sojourn.kinds.contexts.model import ContextPolicy as ContextPolicy
+    from sojourn.kinds.contexts.model import LeftOut as LeftOut
     from sojourn.kinds.conversations.api import AsyncConversations as AsyncConversations
     from sojourn.kinds.conversations.model import Checkpoint as Checkpoint
     from sojourn.kinds.conversations.model import Conversation as Conversation
@@ -45,7 +53,6 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Identity as Identity
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
-    from sojourn.kinds.conversations.model import approximate_tokens as approximate_tokens
     from sojourn.kinds.conversations.summary import extractive as extractive
     from sojourn.sessions import AsyncSessions as AsyncSessions
     from sojourn.sessions import SessionInfo as SessionInfo
@@ -56,6 +63,7 @@ if TYPE_CHECKING:
     from sojourn.store import AsyncStore as AsyncStore
     from sojourn.store import Erased as Erased
     from sojourn.store import aopen as aopen
+    from sojourn.sync.contexts import Contexts as Contexts
     from sojourn.sync.conversations import Conversations as Conversations
     from sojourn.sync.opening import open as open
     from sojourn.sync.runner import Runner as Runner
@@ -67,21 +75,24 @@ _HOMES = {
     "sojourn.core.ids": "new_id",
     "sojourn.core.names": "generate_name validate_name",
     "sojourn.core.query": "Page",
+    "sojourn.core.words": "approximate_tokens",
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
     "sojourn.errors": "ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
     "InvalidCursorError InvalidNameError InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError "
     "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError SummariserError "
     "UnavailableError UnsupportedError",
+    "sojourn.kinds.contexts.api": "AsyncContexts",
+    "sojourn.kinds.contexts.model": "Artifact ArtifactHit Assembly Context ContextPolicy LeftOut",
     "sojourn.kinds.conversations.api": "AsyncConversations",
-    "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages "
-    "approximate_tokens",
+    "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages",
     "sojourn.kinds.conversations.summary": "extractive",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
     "sojourn.shell.sweeper": "AsyncRunner Swept",
     "sojourn.store": "AsyncStore Erased aopen",
+    "sojourn.sync.contexts": "Contexts",
     "sojourn.sync.conversations": "Conversations",
     "sojourn.sync.opening": "open",
     "sojourn.sync.runner": "Runner",
@@ -94,6 +105,10 @@ _WHERE = {name: module for module, names in _HOMES.items() for name in names.spl
 __version__ = "0.1.0"
 
 __all__ = [
+    "Artifact",
+    "ArtifactHit",
+    "Assembly",
+    "AsyncContexts",
     "AsyncConversations",
     "AsyncRunner",
     "AsyncSessions",
@@ -102,6 +117,9 @@ __all__ = [
     "Checkpoint",
     "ClosedError",
     "ConflictError",
+    "Context",
+    "ContextPolicy",
+    "Contexts",
     "Conversation",
     "ConversationPolicy",
     "Conversations",
@@ -122,6 +140,7 @@ __all__ = [
     "Lease",
     "LeaseHeldError",
     "LeaseLostError",
+    "LeftOut",
     "LimitError",
     "Loaded",
     "Message",

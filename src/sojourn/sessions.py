@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from sojourn.core.batch import Delete, Guard, Write
 from sojourn.core.codec import Json, check_text
@@ -19,6 +20,9 @@ from sojourn.shell.feed import Event, event_of
 from sojourn.shell.unit import Unit, not_found, refused
 
 KINDS: Final = ("conversation", "context", "game", "login", "workspace")
+Remove: TypeAlias = Callable[[str], Awaitable[Session | None]]
+"""How a kind removes a session that has more than its own rows; gives what there was."""
+
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _LONGEST: Final = 10_000 * 365 * DAY
 _TERM = re.compile(r"(kind|owner|state|tag):(\S+)|idle>(\d+)([smhd])$")
@@ -55,8 +59,9 @@ class _Filter:
 class AsyncSessions:
     """Sessions of all kinds: ``store.sessions``."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, removers: Mapping[str, Remove] | None = None) -> None:
         self._unit = unit
+        self._removers = dict(removers or {})
 
     async def list(self, filter: str = "", *, limit: int = 50, after: str | None = None) -> Page[SessionInfo]:
         """A page of sessions, newest activity first (longest idle first with ``idle>``).
@@ -114,6 +119,9 @@ class AsyncSessions:
         session = await self._find(id)
         if session is None:
             return False
+        remove = self._removers.get(session.kind)
+        if remove is not None:
+            return await remove(id) is not None
         answer = await self._unit.attempt(session.home, Delete(session.id, Guard(open=False)))
         return answer.refusal is None
 
@@ -121,7 +129,8 @@ class AsyncSessions:
         if not is_id(id):
             return None
         session = (await self._unit.engine.load(self._unit.tenant, id)).session
-        return None if session is None or session.state == "pending" else session
+        hidden = session is None or session.state == "pending" or session.kind not in KINDS
+        return None if hidden else session
 
     async def _load(self, id: str) -> Session:
         session = await self._find(id)

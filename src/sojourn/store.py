@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,9 @@ from sojourn.core.times import span
 from sojourn.engines.contract import Capabilities, Engine
 from sojourn.engines.locate import Durability, EngineOptions, Opening, open_engine
 from sojourn.errors import InvalidValueError, UnsupportedError
+from sojourn.kinds.contexts.api import AsyncContexts
+from sojourn.kinds.contexts.model import ContextPolicy
+from sojourn.kinds.contexts.sweep import ContentSweep
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
@@ -58,12 +61,14 @@ class Settings:
     tenant: str
     ids: Ids
     conversations: ConversationPolicy
+    contexts: ContextPolicy = field(default_factory=ContextPolicy)
 
 
 class AsyncStore:
     """An open store, for asynchronous code: `sojourn.aopen`. An asynchronous context manager; `close` is idempotent."""
 
     conversations: AsyncConversations
+    contexts: AsyncContexts
     sessions: AsyncSessions
 
     def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
@@ -73,7 +78,8 @@ class AsyncStore:
         self._closing: list[bool] = []
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
-        self.sessions = AsyncSessions(self._unit)
+        self.contexts = AsyncContexts(self._unit, settings.contexts)
+        self.sessions = AsyncSessions(self._unit, {"context": self.contexts._removal.remove})
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -95,7 +101,7 @@ class AsyncStore:
 
     def for_tenant(self, name: str) -> AsyncStore:
         """The same store for another tenant; shares the connections, and closing it closes nothing."""
-        settings = Settings(check_key(name, "tenant", 128), self._settings.ids, self._settings.conversations)
+        settings = replace(self._settings, tenant=check_key(name, "tenant", 128))
         return AsyncStore(self._engine, settings, owns_engine=False)
 
     def watch(
@@ -121,7 +127,7 @@ class AsyncStore:
         return cursor_text(await self._engine.tip())
 
     async def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
-        """One bounded background pass: folds that are due, decay, the search index, purging. Counts by name."""
+        """One bounded background pass: due folds, decay, unused contents, the search index, purging. Counts by name."""
         _check_limit(limit)
         return await sweep(self._engine, self.tenant, self._kinds(), limit, dry_run=dry_run)
 
@@ -200,8 +206,11 @@ class AsyncStore:
             await self._engine.close()
 
     def _kinds(self) -> tuple[KindSweep, ...]:
-        policy = self._settings.conversations
-        return (ConversationSweep(self._unit, policy, self.conversations),)
+        settings = self._settings
+        return (
+            ConversationSweep(self._unit, settings.conversations, self.conversations),
+            ContentSweep(self._unit, settings.contexts),
+        )
 
 
 def make_async_store(
@@ -215,6 +224,7 @@ def make_async_store(
     clock: UserClock | None = None,
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
+    contexts: ContextPolicy | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
     if durability not in ("full", "normal"):
@@ -224,9 +234,12 @@ def make_async_store(
         raise InvalidValueError(f"url must be text, not {type(chosen).__name__}.", hint="For example 'sqlite:///app.db'.")
     if conversations is not None and not isinstance(conversations, ConversationPolicy):
         raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
+    if contexts is not None and not isinstance(contexts, ContextPolicy):
+        raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
-    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), conversations or ConversationPolicy())
+    policies = conversations or ConversationPolicy(), contexts or ContextPolicy()
+    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies)
     return AsyncStore(open_engine(opening), settings)
 
 
@@ -264,6 +277,7 @@ def aopen(
     clock: UserClock | None = None,
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
+    contexts: ContextPolicy | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
 
@@ -280,6 +294,7 @@ def aopen(
             clock=clock,
             ids=ids,
             conversations=conversations,
+            contexts=contexts,
         )
     )
 

@@ -25,6 +25,8 @@ FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
 _CHECKS: Final = {conversations.KIND: conversations.check_document}
+_BESIDE: Final = {"context": ("content",)}
+"""Hidden kinds that go with a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
     """Every readable session of these kinds as lines of JSON, oldest first, so that a fork follows what it shares."""
     yield encode({"format": FORMAT, "version": VERSION, "tenant": unit.tenant}) + "\n"
     owners: set[str] = set()
-    for kind in kinds:
+    for kind in [one for wanted in kinds for one in (*_BESIDE.get(wanted, ()), wanted)]:
         after: tuple[int, str] | None = None
         while True:
             query = SessionQuery(unit.tenant, (kind,), READABLE_STATES, owner, None, "oldest", limit=_PAGE, after=after)

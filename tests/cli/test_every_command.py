@@ -17,6 +17,10 @@ READS = {
     "conversation search": ["invoice"],
     "conversation export": ["ID"],
     "conversation tail": ["ID", "--no-follow"],
+    "context list": [],
+    "context show": ["work"],
+    "context assemble": ["work"],
+    "context export": ["work"],
     "session list": [],
     "session show": ["ID"],
     "session events": ["ID"],
@@ -31,9 +35,17 @@ CHANGES = {
     "conversation link": ["ID", "telegram", "t1"],
     "conversation consolidate": ["ID", "--keep", "1"],
     "conversation decay": ["--max-age", "0"],
+    "context create": ["other"],
+    "context add": ["work", "note", "Hello"],
+    "context activate": ["work"],
+    "context deactivate": ["current"],
+    "context resume": ["work"],
+    "context branch": ["work", "other"],
+    "context rm": ["work"],
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
+    "import tenets": ["TENETS"],
     "load": ["export.jsonl"],
     "sweep": ["--apply"],
     "backup": ["copy.db"],
@@ -45,6 +57,7 @@ ELSEWHERE = {"demo"}
 """Commands with words of their own, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
+TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
 
 
 def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
@@ -64,6 +77,9 @@ NAMES = [name for name, _ in commands()]
 @pytest.fixture
 def files(user: User, talk: str) -> User:
     """A project with a store, a backup and an export."""
+    user.fine("context", "add", "work", "note", "An artifact")
+    user.fine("context", "create", "current")
+    user.fine("context", "activate", "current")
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
     return user
@@ -71,7 +87,7 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    return [*name.split(), *[talk if word == "ID" else str(SAMPLE) if word == "SAMPLE" else word for word in words]]
+    return [*name.split(), *[{"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS)}.get(word, word) for word in words]]
 
 
 def state(user: User) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar, cast
 import pytest
 
 import sojourn
-from sojourn import AsyncConversations, AsyncStore, ConversationPolicy, Event, Message, Messages
+from sojourn import AsyncContexts, AsyncConversations, AsyncStore, ContextPolicy, ConversationPolicy, Event, Message, Messages
 from sojourn.shell.bridge import run_sync
 from sojourn.store import Settings
 from sojourn.testing.clocks import ManualClock
@@ -92,7 +92,7 @@ class _Face:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if isinstance(value, (sojourn.Conversations, sojourn.Sessions)):
+        if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions)):
             return _Face(value)
         if not inspect.ismethod(value):
             return value
@@ -148,11 +148,23 @@ class Lab:
         """Its conversations."""
         return self.store.conversations
 
+    @property
+    def contexts(self) -> AsyncContexts:
+        """Its contexts."""
+        return self.store.contexts
+
+    def gathering(self, **policy: Any) -> AsyncContexts:
+        """The contexts of the same store under another policy."""
+        return self._with(contexts=ContextPolicy(**policy)).contexts
+
     def under(self, **policy: Any) -> AsyncStore:
         """The same store under another policy for conversations."""
+        return self._with(conversations=ConversationPolicy(**policy))
+
+    def _with(self, **policies: Any) -> AsyncStore:
         inner = cast("Any", self.store)
         aio = inner._inner._aio if self.blocking else inner
-        settings: Settings = replace(aio._settings, conversations=ConversationPolicy(**policy))
+        settings: Settings = replace(aio._settings, **policies)
         made = AsyncStore(aio._engine, settings, owns_engine=False)
         return cast("AsyncStore", _Face(sojourn.Store(made))) if self.blocking else made
 

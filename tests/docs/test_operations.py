@@ -14,7 +14,19 @@ from typing import Any, Final, cast
 import pytest
 
 import sojourn
-from sojourn import ConversationPolicy, Conversations, Lease, Message, Messages, Runner, Sessions, Store, Swept
+from sojourn import (
+    ContextPolicy,
+    Contexts,
+    ConversationPolicy,
+    Conversations,
+    Lease,
+    Message,
+    Messages,
+    Runner,
+    Sessions,
+    Store,
+    Swept,
+)
 from sojourn.engines.contract import Engine
 from sojourn.engines.sqlite.engine import SqliteEngine
 from sojourn.shell.system import Ids
@@ -23,7 +35,7 @@ from sojourn.testing.clocks import ManualClock
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "tools" / "operations.toml").read_text(encoding="utf-8"))
-CLASSES: Final = {"Store": Store, "Conversations": Conversations, "Sessions": Sessions, "Runner": Runner}
+CLASSES: Final = {"Store": Store, "Conversations": Conversations, "Contexts": Contexts, "Sessions": Sessions, "Runner": Runner}
 MINUTE: Final = timedelta(minutes=1)
 NOBODY: Final = sojourn.new_id()
 
@@ -56,6 +68,7 @@ class Lab:
         self.engine = Counting(cast("Engine", SqliteEngine(str(path / "lab.db"), self.clock.micros, durability="normal")))
         self.store = self.under()
         self.talks = self.store.conversations
+        self.contexts = self.store.contexts
         self.id = self.talks.get_or_create("alice").id
         self.talks.extend(self.id, [{"role": "user", "content": f"message {number}"} for number in range(1, 11)])
 
@@ -63,6 +76,14 @@ class Lab:
         """The same store under another policy."""
         settings = Settings("default", Ids(), ConversationPolicy(**policy))
         return Store(AsyncStore(cast("Engine", self.engine), settings))
+
+    def closed(self) -> str:
+        """The name of a context that was closed."""
+        gathered(self)
+        found = self.contexts.get("a")
+        assert found is not None
+        self.store.sessions.end(found.id)
+        return "a"
 
     def ended(self) -> str:
         """A conversation that has ended, with a summary at 11, a hidden message, a rewind and an orphaned call."""
@@ -104,6 +125,7 @@ def test_every_operation_is_described() -> None:
     plain = {
         "Store.capabilities",
         "Store.tenant",
+        "Store.contexts",
         "Store.conversations",
         "Store.sessions",
         "Runner.last_error",
@@ -177,6 +199,19 @@ def swept(lab: Lab, _: Any = None) -> Swept:
     return lab.store.sweep()
 
 
+def gathered(lab: Lab) -> object:
+    return lab.contexts.add("a", "note", "one thing")
+
+
+def gathered_large(lab: Lab) -> None:
+    lab.contexts.add("a", "note", "one thing " * 1000)
+
+
+def activated(lab: Lab) -> None:
+    gathered(lab)
+    lab.contexts.set_active("a")
+
+
 Case = tuple[Callable[[Lab], Any], Callable[[Lab, Any], object]]
 
 TRIPS: Final[dict[tuple[str, str], Case]] = {
@@ -236,6 +271,31 @@ TRIPS: Final[dict[tuple[str, str], Case]] = {
     ("Conversations.redact", "always"): (nothing, lambda lab, _: lab.talks.redact(lab.id, 5)),
     ("Conversations.clear", "always"): (nothing, lambda lab, _: lab.talks.clear(lab.id)),
     ("Conversations.run_lease", "taken and given back"): (nothing, run),
+    ("Contexts.create", "a new name"): (nothing, lambda lab, _: lab.contexts.create("a")),
+    ("Contexts.get", "always"): (gathered, lambda lab, _: lab.contexts.get("a")),
+    ("Contexts.list", "always"): (gathered, lambda lab, _: lab.contexts.list()),
+    ("Contexts.add", "a known name"): (gathered, lambda lab, _: lab.contexts.add("a", "note", "more")),
+    ("Contexts.add", "a new name"): (nothing, lambda lab, _: lab.contexts.add("a", "note", "more")),
+    ("Contexts.add", "large content"): (gathered, lambda lab, _: lab.contexts.add("a", "note", "more" * 9000)),
+    ("Contexts.artifacts", "by name"): (gathered, lambda lab, _: lab.contexts.artifacts("a")),
+    ("Contexts.artifacts", "a large content"): (gathered_large, lambda lab, _: lab.contexts.artifacts("a")),
+    ("Contexts.artifact", "always"): (gathered, lambda lab, _: lab.contexts.artifact("a", 1)),
+    ("Contexts.pin", "always"): (gathered, lambda lab, _: lab.contexts.pin("a", 1)),
+    ("Contexts.assemble", "no large contents"): (gathered, lambda lab, _: lab.contexts.assemble("a", budget=100)),
+    ("Contexts.search", "hits in one context"): (gathered, lambda lab, _: lab.contexts.search("thing")),
+    ("Contexts.export", "no large contents"): (gathered, lambda lab, _: lab.contexts.export("a")),
+    ("Contexts.update", "always"): (gathered, lambda lab, _: lab.contexts.update("a", {"mood": "good"})),
+    ("Contexts.rename", "always"): (gathered, lambda lab, _: lab.contexts.rename("a", "b")),
+    ("Contexts.branch", "without artifacts"): (
+        lambda lab: lab.contexts.create("a"),
+        lambda lab, _: lab.contexts.branch("a", "b"),
+    ),
+    ("Contexts.set_active", "to active"): (gathered, lambda lab, _: lab.contexts.set_active("a")),
+    ("Contexts.set_active", "to inactive"): (activated, lambda lab, _: lab.contexts.set_active("a", False)),
+    ("Contexts.active", "always"): (activated, lambda lab, _: lab.contexts.active()),
+    ("Contexts.resume", "the active one"): (activated, lambda lab, _: lab.contexts.resume()),
+    ("Contexts.delete", "no large contents"): (gathered, lambda lab, _: lab.contexts.delete("a")),
+    ("Contexts.purge", "nothing to do"): (gathered, lambda lab, _: lab.contexts.purge(NOBODY)),
     ("Sessions.list", "always"): (nothing, lambda lab, _: lab.store.sessions.list()),
     ("Sessions.list", "with idle>"): (nothing, lambda lab, _: lab.store.sessions.list("idle>1h")),
     ("Sessions.get", "always"): (nothing, lambda lab, _: lab.store.sessions.get(lab.id)),
@@ -336,6 +396,19 @@ def open_other(lab: Lab) -> object:
 def backup_memory(lab: Lab) -> object:
     with sojourn.open("memory:") as store:
         return store.backup(lab.path / "copy.db")
+
+
+def silent(lab: Lab) -> object:
+    with sojourn.open("memory:", contexts=ContextPolicy(search="off")) as store:
+        return store.contexts.search("thing")
+
+
+def purge_with_a_used_key(lab: Lab) -> object:
+    from sojourn.core.batch import Batch
+    from sojourn.shell.bridge import run_sync
+
+    run_sync(lab.engine.commit(Batch("default", f"context/{NOBODY}", (), "k", "something else")))
+    return lab.contexts.purge(NOBODY, key="k")
 
 
 def keyed(call: Callable[[Lab, dict[str, Any]], object], one: dict[str, Any], other: dict[str, Any]) -> Callable[[Lab], object]:
@@ -464,6 +537,49 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("Conversations.run_lease", "InvalidValueError"): (
         lambda lab: lab.talks.run_lease(lab.id, "me", ttl=timedelta()).__enter__()
     ),
+    ("Contexts.create", "NameTakenError"): lambda lab: [lab.contexts.create("a") for _ in range(2)],
+    ("Contexts.create", "InvalidNameError"): lambda lab: lab.contexts.create("a\n"),
+    ("Contexts.create", "LimitError"): lambda lab: lab.contexts.create("a", metadata=LARGE),
+    ("Contexts.create", "KeyReusedError"): (keyed(lambda lab, more: lab.contexts.create(**more), {"name": "a"}, {"name": "b"})),
+    ("Contexts.get", "InvalidNameError"): lambda lab: lab.contexts.get(""),
+    ("Contexts.list", "InvalidValueError"): lambda lab: lab.contexts.list(limit=0),
+    ("Contexts.list", "InvalidCursorError"): lambda lab: lab.contexts.list(after="x"),
+    ("Contexts.add", "EndedError"): lambda lab: lab.contexts.add(lab.closed(), "note", "more"),
+    ("Contexts.add", "LimitError"): lambda lab: lab.contexts.add("a", "note", "x" * 16_000_001),
+    ("Contexts.add", "InvalidValueError"): lambda lab: lab.contexts.add("a", "note", "\0"),
+    ("Contexts.add", "InvalidNameError"): lambda lab: lab.contexts.add(" ", "note", "x"),
+    ("Contexts.add", "KeyReusedError"): (
+        keyed(lambda lab, more: lab.contexts.add("a", "note", **more), {"content": "one"}, {"content": "other"})
+    ),
+    ("Contexts.artifacts", "NotFoundError"): lambda lab: lab.contexts.artifacts(),
+    ("Contexts.artifacts", "InvalidValueError"): lambda lab: lab.contexts.artifacts("a", id=NOBODY),
+    ("Contexts.artifacts", "InvalidCursorError"): lambda lab: lab.contexts.artifacts("a", after="x"),
+    ("Contexts.artifact", "NotFoundError"): lambda lab: lab.contexts.artifact("a", 1),
+    ("Contexts.pin", "NotFoundError"): lambda lab: lab.contexts.pin("a", 1),
+    ("Contexts.assemble", "NotFoundError"): lambda lab: lab.contexts.assemble("a", budget=1),
+    ("Contexts.assemble", "InvalidValueError"): lambda lab: lab.contexts.assemble("a", budget=0),
+    ("Contexts.search", "UnsupportedError"): silent,
+    ("Contexts.search", "InvalidValueError"): lambda lab: lab.contexts.search("?!"),
+    ("Contexts.export", "NotFoundError"): lambda lab: lab.contexts.export("a"),
+    ("Contexts.export", "InvalidValueError"): lambda lab: [gathered(lab), lab.contexts.export("a", cast("Any", "pdf"))],
+    ("Contexts.update", "NotFoundError"): lambda lab: lab.contexts.update("a"),
+    ("Contexts.update", "InvalidValueError"): lambda lab: lab.contexts.update("a", {"x": object()}),
+    ("Contexts.update", "LimitError"): lambda lab: lab.contexts.update("a", LARGE),
+    ("Contexts.update", "KeyReusedError"): (
+        keyed(lambda lab, more: [gathered(lab), lab.contexts.update("a", **more)], {"set": {"a": 1}}, {"set": {"a": 2}})
+    ),
+    ("Contexts.update_metadata", "NotFoundError"): lambda lab: lab.contexts.update_metadata("a", {}),
+    ("Contexts.rename", "NotFoundError"): lambda lab: lab.contexts.rename("a", "b"),
+    ("Contexts.rename", "NameTakenError"): lambda lab: [lab.contexts.create(n) for n in "ab"] + [lab.contexts.rename("a", "b")],
+    ("Contexts.branch", "NotFoundError"): lambda lab: lab.contexts.branch("a", "b"),
+    ("Contexts.branch", "NameTakenError"): lambda lab: [gathered(lab), lab.contexts.branch("a", "a")],
+    ("Contexts.branch", "InvalidValueError"): lambda lab: [gathered(lab), lab.contexts.branch("a", "b", at=9)],
+    ("Contexts.set_active", "NotFoundError"): lambda lab: lab.contexts.set_active("a"),
+    ("Contexts.set_active", "EndedError"): lambda lab: lab.contexts.set_active(lab.closed()),
+    ("Contexts.resume", "NotFoundError"): lambda lab: lab.contexts.resume(),
+    ("Contexts.resume", "EndedError"): lambda lab: lab.contexts.resume(lab.closed()),
+    ("Contexts.delete", "InvalidNameError"): lambda lab: lab.contexts.delete(""),
+    ("Contexts.purge", "KeyReusedError"): purge_with_a_used_key,
     ("Sessions.list", "InvalidValueError"): lambda lab: lab.store.sessions.list("colour:red"),
     ("Sessions.list", "InvalidCursorError"): lambda lab: lab.store.sessions.list(after="x"),
     ("Sessions.events", "InvalidValueError"): lambda lab: lab.store.sessions.events(lab.id, limit=0),

@@ -26,11 +26,12 @@ EXPLANATION: Final = ROOT / "docs" / "explanation"
 
 FACES: Final = {
     "store": (sojourn.Store, sojourn.AsyncStore),
+    "store.contexts": (sojourn.Contexts, sojourn.AsyncContexts),
     "store.conversations": (sojourn.Conversations, sojourn.AsyncConversations),
     "store.sessions": (sojourn.Sessions, sojourn.AsyncSessions),
     "runner": (sojourn.Runner, sojourn.AsyncRunner),
 }
-POLICIES: Final = (sojourn.ConversationPolicy, sojourn.EngineOptions)
+POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.EngineOptions)
 
 
 def read(name: str) -> str:

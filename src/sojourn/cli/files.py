@@ -12,13 +12,18 @@ from sojourn.cli.exits import MissingFileError, SystemFault
 
 def write_file(call: Call, target: Path, pieces: Iterable[str]) -> int:
     """Write text to ``target``, asking before it replaces something; how many bytes."""
+    return write_bytes(call, target, (piece.encode() for piece in pieces))
+
+
+def write_bytes(call: Call, target: Path, pieces: Iterable[bytes]) -> int:
+    """The same with bytes."""
     allow(call, target)
     partial = target.with_name(target.name + ".partial")
     size = 0
     try:
         with open(make_private(partial), "wb") as file:
             for piece in pieces:
-                size += file.write(piece.encode())
+                size += file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)

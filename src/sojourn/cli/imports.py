@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sojourn.cli.call import Call
 from sojourn.cli.exits import FileExistsAlreadyError, MissingFileError
 from sojourn.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from sojourn.sync.store import Store
 
 
 def fill(_: str, parser: Parser) -> None:
@@ -22,21 +26,50 @@ def fill(_: str, parser: Parser) -> None:
         more="Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
     )
     made.add_argument("source", metavar="SRC", help="its session database")
+    made = parser.command(
+        "tenets",
+        "take over the sessions of Tenets, as contexts",
+        tenets,
+        examples="sojourn import tenets tenets.db --dry-run\nsojourn import tenets tenets.db --scope my-project",
+        more="Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
+    )
+    made.add_argument("source", metavar="SRC", help="its session database")
+    made.add_argument("--scope", metavar="SCOPE", help="the scope the contexts get (default: the scope 'default')")
 
 
 def openjarvis(call: Call) -> None:
     """``import openjarvis``."""
     from sojourn.formats.openjarvis import FILE, check_openjarvis, import_openjarvis
 
-    source = Path(call.arguments.source).expanduser()
-    file = source / FILE if source.is_dir() else source
-    if not file.is_file():
-        raise MissingFileError(f"there is no file {file}.", hint="Name the file that OpenJarvis keeps its sessions in.")
-    path = call.path
-    if path is not None and path.exists() and path.samefile(file):
-        raise FileExistsAlreadyError(f"{file} is the store itself.", hint="Name another store with --store.")
-    check_openjarvis(file)
-    store = call.scratch() if call.dry_run and not call.exists else call.store(create=not call.dry_run)
+    source = _source(call, "OpenJarvis", FILE)
+    check_openjarvis(source)
+    store = _store(call)
     with call.output.progress("imported") as progress:
         report = import_openjarvis(store, source, dry_run=call.dry_run, progress=progress)
     call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
+def tenets(call: Call) -> None:
+    """``import tenets``."""
+    from sojourn.formats.tenets import import_tenets
+
+    source, store = _source(call, "Tenets"), _store(call)
+    with call.output.progress("imported") as progress:
+        report = import_tenets(store, source, scope=call.arguments.scope, dry_run=call.dry_run, progress=progress)
+    call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
+def _source(call: Call, program: str, name: str = "") -> Path:
+    """The source's file, checked before a store is opened: it is never the store itself."""
+    source = Path(call.arguments.source).expanduser()
+    file = source / name if name and source.is_dir() else source
+    if not file.is_file():
+        raise MissingFileError(f"there is no file {file}.", hint=f"Name the file that {program} keeps its sessions in.")
+    path = call.path
+    if path is not None and path.exists() and path.samefile(file):
+        raise FileExistsAlreadyError(f"{file} is the store itself.", hint="Name another store with --store.")
+    return file
+
+
+def _store(call: Call) -> Store:
+    return call.scratch() if call.dry_run and not call.exists else call.store(create=not call.dry_run)

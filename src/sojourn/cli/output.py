@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TextIO, TypeAlias
 
 from sojourn.cli.exits import AmbiguousError, DeclinedError, Mistake, UnconfirmedError
 from sojourn.cli.text import columns_wide, json_safe, one_line, visible
-from sojourn.errors import SojournError
+from sojourn.errors import InvalidValueError, SojournError
 
 Mode: TypeAlias = Literal["human", "json", "jsonl", "quiet"]
 
@@ -233,6 +233,17 @@ def standard_input() -> bytes:
         _say("Type the text; end with Ctrl-D on a line of its own.")
     stream = getattr(sys.stdin, "buffer", None)
     return stream.read() if stream is not None else sys.stdin.read().encode()
+
+
+def standard_text() -> str:
+    """Standard input as text, without its last line end."""
+    try:
+        text = standard_input().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidValueError(
+            f"standard input is not UTF-8 text (byte {error.start + 1}).", hint="Convert it first, for example with iconv."
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def standard_lines() -> Iterable[bytes]:

@@ -1,9 +1,14 @@
-"""The words of a text, the same on every engine: Unicode case-folded runs of letters and digits."""
+"""The words of a text, the same on every engine (Unicode case-folded runs of letters and digits), and about how many tokens."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeAlias
 from unicodedata import normalize
+
+Count: TypeAlias = Callable[[str], int]
+"""Gives the tokens of a text."""
 
 SEARCHED_BYTES = 256 * 1024
 """Only this much of an entry's beginning is searched."""
@@ -39,3 +44,12 @@ def snippet(text: str, wanted: tuple[str, ...], *, width: int = 120) -> str:
         start = flat.find(" ", start) + 1 or start
     piece = flat[start : start + width]
     return ("…" if start else "") + piece + ("…" if start + width < len(flat) else "")
+
+
+def approximate_tokens(text: str) -> int:
+    """About how many tokens ``text`` has: one for every four bytes of UTF-8, and at least one.
+
+    Pass a tokenizer's own count as ``count=`` where it matters.
+    """
+    size = len(text) if text.isascii() else len(text.encode(errors="replace"))
+    return max(1, (size + 3) // 4)

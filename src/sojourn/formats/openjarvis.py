@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sojourn.core.codec import Json
-from sojourn.errors import InvalidValueError
 from sojourn.formats.arrivals import Arrival, Arrivals, Stage
 from sojourn.formats.openjarvis_messages import Messages, history_items
 from sojourn.formats.openjarvis_plan import FORMAT, Link, Plan, Talk
@@ -28,7 +26,7 @@ from sojourn.formats.openjarvis_source import (
     known_tables,
 )
 from sojourn.formats.report import PRESENT, ImportReport, Progress, Tally
-from sojourn.formats.source import open_source, source_file
+from sojourn.formats.source import foreign_file, open_source
 from sojourn.formats.values import Reading
 from sojourn.shell.bridge import run_sync
 
@@ -60,7 +58,7 @@ async def aimport_openjarvis(
     store: AsyncStore, path: str | os.PathLike[str], *, dry_run: bool = False, progress: Progress | None = None
 ) -> ImportReport:
     """`import_openjarvis` for asynchronous stores. The source is read on the event loop, a page of messages at a time."""
-    file = _file(store, path)
+    file = foreign_file(path, FILE, getattr(store._unit.engine, "path", None))
     policy = store._settings.conversations
     with open_source(file) as connection:
         source = Source(connection)
@@ -76,15 +74,6 @@ def check_openjarvis(path: str | os.PathLike[str]) -> None:
     with open_source(path, FILE) as connection:
         for table in known_tables(connection):
             connection.execute(f"select count(*) from {table}").fetchone()  # noqa: S608  # names of ours; a cut file fails
-
-
-def _file(store: AsyncStore, path: str | os.PathLike[str]) -> Path:
-    """The source's file. The store's own is refused before it is opened: closing it would drop the engine's locks on it."""
-    file = source_file(path, FILE)
-    own = getattr(store._unit.engine, "path", None)
-    if own is not None and Path(own).exists() and file.samefile(own):
-        raise InvalidValueError(f"{file} is the store itself.", hint="Give the path of OpenJarvis's sessions.db.")
-    return file
 
 
 class _Import:

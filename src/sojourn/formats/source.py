@@ -45,6 +45,14 @@ def source_file(path: str | os.PathLike[str], default: str = "") -> Path:
     return file
 
 
+def foreign_file(path: str | os.PathLike[str], default: str, own: str | None) -> Path:
+    """The file to read, unless it is the store's own: closing that one would drop the engine's locks on it."""
+    file = source_file(path, default)
+    if own is not None and Path(own).exists() and file.samefile(own):
+        raise InvalidValueError(f"{file} is the store itself.", hint=f"Give the path of the {default} to import.")
+    return file
+
+
 def _open(file: Path, stack: ExitStack) -> sqlite3.Connection:
     if not _at_rest(file):
         return _connect(_copy(file, stack), "rw")

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from sojourn.core.query import make_cursor, read_cursor
 from sojourn.core.session import EventRow
@@ -14,6 +15,9 @@ from sojourn.engines.contract import Engine, EventPage
 from sojourn.errors import ClosedError, InvalidCursorError
 
 PAGE = 200
+
+HIDDEN: Final = frozenset({"content"})
+"""Kinds of session that are a part of others and concern no watcher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ async def _follow(
             yield Event(cursor_text(position), kind or "", session or "", "gap", 0, None, to_datetime(await engine.now()))
         for row in page.events:
             position = _advanced(position, row)
-            yield event_of(row, position)
+            if row.kind not in HIDDEN:
+                yield event_of(row, position)
         if page.events or page.gap:
             since = time.monotonic()
         moved = page.cursor != position or bool(page.events)

@@ -9,18 +9,10 @@ from typing import Any, Literal
 
 from sojourn.core.codec import Json
 from sojourn.core.query import Page
+from sojourn.core.words import Count, approximate_tokens
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.export import ExportFormat
-from sojourn.kinds.conversations.model import (
-    Checkpoint,
-    Conversation,
-    Count,
-    Hit,
-    Message,
-    Messages,
-    Summarise,
-    approximate_tokens,
-)
+from sojourn.kinds.conversations.model import Checkpoint, Conversation, Hit, Message, Messages, Summarise
 from sojourn.shell.bridge import SyncContext, run_sync
 from sojourn.shell.lease import Lease
 

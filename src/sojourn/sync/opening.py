@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sojourn.engines.locate import Durability, EngineOptions
+from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.shell.system import UserClock, UserIds
 from sojourn.store import make_async_store
@@ -19,6 +20,7 @@ def open(  # the name is the package's: sojourn.open
     clock: UserClock | None = None,
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
+    contexts: ContextPolicy | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
@@ -44,5 +46,6 @@ def open(  # the name is the package's: sojourn.open
             clock=clock,
             ids=ids,
             conversations=conversations,
+            contexts=contexts,
         )
     )

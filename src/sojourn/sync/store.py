@@ -15,6 +15,7 @@ from sojourn.shell.feed import Event
 from sojourn.shell.lease import Lease
 from sojourn.shell.sweeper import Swept
 from sojourn.store import AsyncStore, Erased
+from sojourn.sync.contexts import Contexts
 from sojourn.sync.conversations import Conversations
 from sojourn.sync.runner import Runner
 from sojourn.sync.sessions import Sessions
@@ -27,6 +28,7 @@ class Store:
     def __init__(self, aio: AsyncStore) -> None:
         self._aio = aio
         self.conversations: Conversations = Conversations(aio.conversations)
+        self.contexts: Contexts = Contexts(aio.contexts)
         self.sessions: Sessions = Sessions(aio.sessions)
 
     def __enter__(self) -> Store:
@@ -66,7 +68,7 @@ class Store:
         return run_sync(self._aio.tip())
 
     def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
-        """One bounded background pass: folds that are due, decay, the search index, purging. Counts by name."""
+        """One bounded background pass: due folds, decay, unused contents, the search index, purging. Counts by name."""
         return run_sync(self._aio.sweep(limit, dry_run=dry_run))
 
     def runner(self, *, limit: int = 500, every: timedelta = timedelta(seconds=5)) -> Runner:

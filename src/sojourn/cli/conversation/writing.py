@@ -9,10 +9,10 @@ from typing import Final
 from sojourn.cli.call import Call
 from sojourn.cli.conversation.reading import KIND, hidden_messages
 from sojourn.cli.exits import UsageError
-from sojourn.cli.output import standard_input
+from sojourn.cli.output import standard_text
 from sojourn.cli.text import many, moment
 from sojourn.core.ids import tail
-from sojourn.errors import EndedError, InvalidValueError, NotFoundError
+from sojourn.errors import EndedError, NotFoundError
 from sojourn.kinds.conversations.export import conversation_document, message_document
 from sojourn.kinds.conversations.model import Conversation
 from sojourn.kinds.conversations.view import read_view
@@ -26,7 +26,7 @@ def append(call: Call) -> None:
     given = call.arguments
     where, role, text = _words(call)
     if text == "-":
-        text = _read_text()
+        text = standard_text()
     if call.dry_run:
         whom = f"the current conversation of {given.user}"
         if given.user is None:
@@ -88,16 +88,6 @@ def _too_few(call: Call, words: list[str], wanted: list[str]) -> UsageError:
         hint = f"{how} See: sojourn conversation append --help"
     missing = " and ".join(wanted[len(words) :])
     return UsageError(f"missing: {missing}. append needs {needed}; there was: {got}.", hint=hint)
-
-
-def _read_text() -> str:
-    try:
-        text = standard_input().decode()
-    except UnicodeDecodeError as error:
-        raise InvalidValueError(
-            f"standard input is not UTF-8 text (byte {error.start + 1}).", hint="Convert it first, for example with iconv."
-        ) from error
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def fork(call: Call) -> None:

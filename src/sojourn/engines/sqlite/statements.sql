@@ -85,8 +85,8 @@ update sojourn_entry set text = null, data = null, author = null, redacted = 1 w
 select home, target, epoch, previous, moved_at from sojourn_alias where tenant = ? and namespace = ? and key = ?;
 
 -- name: aliases_at
--- Which aliases point at a target.
-select namespace, key, home, target, epoch, previous, moved_at from sojourn_alias
+-- Which aliases point at a target. Without statistics SQLite would rather walk every alias of the tenant.
+select namespace, key, home, target, epoch, previous, moved_at from sojourn_alias indexed by sojourn_alias_target
 where tenant = ? and target = ? order by namespace, key;
 
 -- name: put_alias

@@ -21,7 +21,7 @@ from sojourn.core.query import (
 )
 from sojourn.core.session import AliasKey, Entry, Session
 from sojourn.core.times import span, to_datetime
-from sojourn.core.words import snippet, words
+from sojourn.core.words import Count, approximate_tokens, snippet, words
 from sojourn.errors import (
     InvalidValueError,
     UnsupportedError,
@@ -33,12 +33,10 @@ from sojourn.kinds.conversations.model import (
     Checkpoint,
     Conversation,
     ConversationPolicy,
-    Count,
     Hit,
     Message,
     Messages,
     Summarise,
-    approximate_tokens,
 )
 from sojourn.kinds.conversations.people import People
 from sojourn.kinds.conversations.places import Places

@@ -16,9 +16,6 @@ State: TypeAlias = Literal["active", "ended", "archived"]
 Content: TypeAlias = "str | list[Json]"
 """Text, or a JSON list of parts (as model APIs have them)."""
 
-Count: TypeAlias = Callable[[str], int]
-"""Gives the tokens of a text."""
-
 Summarise: TypeAlias = Callable[["Messages"], Any]
 """Gives the text that stands for these messages: a plain function, or a coroutine function for asynchronous stores."""
 
@@ -260,15 +257,6 @@ class Checkpoint:
     label: str
     sequence: int
     created_at: datetime
-
-
-def approximate_tokens(text: str) -> int:
-    """About how many tokens ``text`` has: one for every four bytes of UTF-8, and at least one.
-
-    Pass a tokenizer's own count as ``count=`` where it matters.
-    """
-    size = len(text) if text.isascii() else len(text.encode(errors="replace"))
-    return max(1, (size + 3) // 4)
 
 
 def message_text(message: Message) -> str:

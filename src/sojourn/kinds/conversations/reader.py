@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sojourn.core.query import EntryQuery
 from sojourn.core.session import Entry, Session, Snapshot
+from sojourn.core.words import Count
 from sojourn.errors import NotFoundError
 from sojourn.kinds.conversations import rules
-from sojourn.kinds.conversations.model import Count, Message, message_text
+from sojourn.kinds.conversations.model import Message, message_text
 from sojourn.kinds.conversations.rules import KIND
 from sojourn.kinds.conversations.view import View, subtract
 from sojourn.shell.unit import Unit

@@ -11,6 +11,7 @@ from sojourn.core.batch import Create, Deadline, Guard, NewEntry, Path, Write
 from sojourn.core.codec import Json, Schema, check_key, check_number, check_text, decode, encode
 from sojourn.core.session import Entry, Session
 from sojourn.core.times import DAY, SECOND, maybe_datetime, span, to_datetime
+from sojourn.core.words import approximate_tokens
 from sojourn.errors import InvalidValueError, LimitError, NotFoundError, SummariserError
 from sojourn.kinds.conversations.model import (
     Conversation,
@@ -19,7 +20,6 @@ from sojourn.kinds.conversations.model import (
     Message,
     Messages,
     State,
-    approximate_tokens,
     make_message,
     parts_text,
 )

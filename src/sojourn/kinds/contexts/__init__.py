@@ -1,0 +1,1 @@
+"""Contexts: named bodies of work, what was gathered for each, and which one is active."""
