@@ -25,3 +25,4 @@ def _laboratory() -> ModuleType:
 _module = _laboratory()
 lab, disk_lab, memory_lab = _module.lab, _module.disk_lab, _module.memory_lab
 pytest_pyfunc_call = _module.pytest_pyfunc_call
+pytest_generate_tests = _module.pytest_generate_tests
