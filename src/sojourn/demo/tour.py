@@ -44,13 +44,16 @@ class Tour:
 
     def run(self) -> None:
         """All steps."""
-        self._say("Sojourn keeps sessions. This is a tour of one kind, conversations, in a throw-away SQLite store.")
+        self._say(
+            "Sojourn keeps sessions. This is a tour of two kinds, conversations and contexts, in a throw-away SQLite store."
+        )
         with open_store(self._url) as store:
             self._move_in(store)
             self._list(store)
             self._fold(store)
             self._search(store)
             self._pull_the_plug(store)
+            self._gather(store)
             if self._keep is not None:
                 store.backup(self._keep)
         self._what_next()
@@ -125,6 +128,27 @@ class Tour:
         self._line(f"parent: read back from the file: {found[0].text!r}")
         self._check(not problems, f"the store is damaged: {problems}")
         self._line("parent: the store's integrity check finds nothing wrong")
+
+    def _gather(self, store: Store) -> None:
+        self._title("Gather what a task needs under a name, give a model what fits, and resume it tomorrow.")
+        for name in ("leaky sensor", "release notes"):
+            store.contexts.add(name, "note", f"What {name} needs is gathered here.")
+            store.contexts.set_active(name)
+        log = "".join(f"14:{minute:02} pressure low\n" for minute in range(60)) * 10
+        for kind, content in (("file", log), ("file", log), ("diff", "-  limit = 4\n+  limit = 3")):
+            store.contexts.add("leaky sensor", kind, content)
+        store.contexts.set_active("release notes", False)
+        self._check(store.contexts.active() is None, "a context that was left is still active")
+        self._check(store.contexts.resume().name == "release notes", "not the last active one was resumed")
+        work = store.contexts.resume("leaky sensor")
+        self._check([item.name for item in store.contexts.list() if item.active] == [work.name], "not one context is active")
+        found = store.contexts.assemble(work.name, budget=100)
+        self._line(f"resumed {work.name!r}: {work.artifact_count} artifacts, {work.bytes:,} bytes; in a budget of 100 tokens:")
+        for item in found.artifacts:
+            self._line(f"    {item.sequence:>3} {item.kind:<10} {_cut(' '.join(item.content.split()), 80)}")
+        for left in found.left_out:
+            self._line(f"    {left.sequence:>3} {left.kind:<10} left out: {left.tokens:,} tokens ({left.reason})")
+        self._check([item.sequence for item in found.artifacts] == [1, 4], "the assembly took something else")
 
     def _killed_writer(self, conversation: str, text: str) -> tuple[int, int]:
         """Have a child append and kill it when it has said so; the sequence it said, and its exit status."""

@@ -68,8 +68,9 @@ def show(call: Call) -> None:
     if given.name is not None and given.id is not None:
         raise UsageError("show takes NAME or --id, not both.", hint="See: sojourn context show --help")
     store = call.store()
-    context = None if given.id is not None else existing(store, given.name, given.scope)
-    identifier = call.find(store, given.id, KIND) if context is None else context.id
+    wanted: str | None = given.id
+    context = existing(store, given.name, given.scope) if wanted is None else None
+    identifier = context.id if context is not None else call.find(store, wanted or "", KIND)
     artifacts: list[Artifact] = []
     cursor = None
     while True:
