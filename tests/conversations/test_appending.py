@@ -61,7 +61,7 @@ async def test_sequences_count_from_one_without_gaps(lab: Lab) -> None:
 
 async def test_text_comes_back_as_it_was_given(lab: Lab) -> None:
     made = await lab.talk()
-    texts = ["", " ", "\n\r\n\t", "ünïcödé 你好 🚪", "a" * 100_000, "'; drop table x; --", "\x01\x7f\u2028\ufeff", "e\u0301"]
+    texts = ["", " ", "\n\r\n\t", "ünïcödé 你好 𐍈", "a" * 100_000, "'; drop table x; --", "\x01\x7f\u2028\ufeff", "e\u0301"]
     for text in texts:
         await lab.talks.append(made, "user", text)
     assert [message.content for message in await lab.talks.messages(made)] == texts

@@ -108,7 +108,7 @@ def sweep(call: Call) -> None:
         {"applied": apply, "counts": dict(sorted(counts.items()))}, [], "\n".join(_sweep_lines(counts, apply=apply))
     )
     if counts and not apply:
-        age = f" --max-age {int(given.max_age.total_seconds())}s" if given.max_age else ""
+        age = f" --max-age {int(given.max_age.total_seconds())}s" if given.max_age is not None else ""
         call.output.note(f"Nothing was changed. To do it: {call.command(f'sweep --apply{age}')}")
 
 

@@ -89,17 +89,22 @@ def load(call: Call) -> None:
 
 
 def _load(call: Call, lines: Iterable[bytes]) -> None:
-    text = _checked(_decoded(lines), call.arguments.file)
+    name = "standard input" if call.arguments.file == "-" else call.arguments.file
+    try:
+        text = _checked(_decoded(lines), name)
+    except InvalidValueError as error:
+        error.message = f"{name}: {error.message}"
+        raise
     with call.output.progress("lines read") as progress:
         store = call.scratch() if call.dry_run else call.store(create=True)
         seen = _Seen(store)
         try:
             found = store.load(seen.lines(_counted(text, progress)))
         except SojournError as error:
-            name = "standard input" if call.arguments.file == "-" else call.arguments.file
             error.message = f"{name}: {error.message}"
             if not call.dry_run:
-                kept = f"{many(seen.stored(), 'session')} before it {'is' if seen.stored() == 1 else 'are'} in the store"
+                stored = seen.stored()
+                kept = f"{many(stored, 'session')} before it {'is' if stored == 1 else 'are'} in the store"
                 error.hint = f"{error.hint} {kept}; loading again goes on behind.".lstrip()
             raise
     what = f"{many(found.sessions, 'session')} with {many(found.entries, 'entry', 'entries')} and {many(seen.links, 'link')}"
@@ -157,8 +162,7 @@ def _checked(lines: Iterator[str], name: str) -> Iterator[str]:
     except ValueError:
         head = None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        what = "standard input" if name == "-" else name
-        raise CorruptError(f"{what} is not a Sojourn export.", hint="Load what 'sojourn export' wrote. Nothing was stored.")
+        raise CorruptError(f"{name} is not a Sojourn export.", hint="Load what 'sojourn export' wrote. Nothing was stored.")
     return chain([first], lines)
 
 

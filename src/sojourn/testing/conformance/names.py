@@ -148,6 +148,22 @@ class Names:
         assert (await lab.refused(Point(alias("a"), two, 1))).reason == "epoch"
         assert (await lab.done(Point(alias("a"), two, 2))).epochs == (3,)
 
+    async def test_aliases_freed_forget_who_was_erased(self, lab: Lab) -> None:
+        """No name says any more that it pointed at who was erased, or at a session of theirs; others keep counting."""
+        one = await lab.create(owner="ann")
+        await lab.done(Point(alias("a"), one, 0), Point(alias("b"), "ann", 0), Point(alias("c"), "ann", 0))
+        await lab.done(Point(alias("b"), None, 1), Point(alias("c"), "bob", 1), Point(alias("d"), "bob", 0))
+        await lab.done(Delete(one), Point(alias("d"), None, 1))
+        while not (await lab.engine.erase(TENANT, "ann", 4)).complete:
+            continue
+        found = [(await lab.engine.follow(TENANT, alias(key))).alias for key in "abcd"]
+        assert found == [
+            Alias(alias("a"), None, 0),
+            Alias(alias("b"), None, 0),
+            Alias(alias("c"), "bob", 2, None, NOW),
+            Alias(alias("d"), None, 2, "bob", NOW),
+        ]
+
     async def test_aliases_of_another_home_are_refused(self, lab: Lab) -> None:
         """A batch that names what lives in another home is a mistake, and stores nothing."""
         one = await lab.create()
