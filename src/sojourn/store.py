@@ -33,6 +33,7 @@ from sojourn.transfer import Loaded, export_lines, load_lines
 
 _ERASE_ROWS: Final = 2_000
 _SHARED_HOME: Final = "lease"
+_LOG_IN_USE: Final = "the store's write-ahead log, until a sweep finds nobody reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ class AsyncStore:
                 break
         while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
             continue
-        return Erased(owner, sessions, entries, aliases, leases)
+        receipt = Erased(owner, sessions, entries, aliases, leases)
+        return receipt if rows.settled else replace(receipt, outside=(*receipt.outside, _LOG_IN_USE))
 
     def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:
         """The tenant's sessions, entries and aliases as lines of JSON; `load` takes them back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,3 +127,15 @@ async def test_who_is_erased_must_be_said(lab: Lab, principal: Any) -> None:
     with pytest.raises((InvalidValueError, LimitError)):
         await lab.store.erase(principal)
     assert len(await lab.talks.list()) == 1
+
+
+async def test_the_receipt_says_when_a_reader_keeps_the_log(disk_lab: Lab) -> None:
+    lab = disk_lab
+    await lab.talk("secret")
+    reader = sqlite3.connect(lab.path)
+    reader.execute("begin")
+    reader.execute("select count(*) from sojourn_entry").fetchone()
+    receipt = await lab.store.erase("ann")
+    reader.close()
+    assert any("write-ahead log" in place for place in receipt.outside)
+    assert not any("write-ahead log" in place for place in (await lab.store.erase("bob")).outside)
