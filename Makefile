@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test quick check bench campaign lock clean
+.PHONY: help demo play test quick check bench campaign coverage lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -53,6 +53,10 @@ bench: $(DEV) ## measure, beside the libraries we compare with
 
 campaign: $(DEV) ## kill, cut and fill disks for a long time
 	@$(BIN)/python -m pytest -m campaign --timeout 0 $(ARGS)
+
+coverage: $(DEV) ## branches of core and kinds that the tests take
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --cov --cov-branch --cov-report=term tests/core tests/conversations tests/contexts tests/store $(ARGS)
 
 lock: ## write requirements/*.txt anew (ARGS=--upgrade: with the newest versions)
 	@PYTHON="$(PYTHON)" tools/lock.sh $(ARGS)
