@@ -17,7 +17,7 @@ from sojourn.core.batch import Batch, Create, Delete, Lend, NewEntry, Redact, Wr
 from sojourn.core.query import EntryQuery
 from sojourn.core.times import SECOND
 from sojourn.engines.sqlite import reads
-from sojourn.engines.sqlite.commits import Job
+from sojourn.engines.sqlite.commits import Committer, Job
 from sojourn.engines.sqlite.engine import AsyncSqliteEngine, SqliteEngine
 from sojourn.engines.sqlite.transaction import STALE_LOG, Writing
 from sojourn.errors import CorruptError, InvalidValueError
@@ -106,7 +106,15 @@ def test_an_erasure_behind_appends_of_its_group_leaves_neither_words_nor_events(
         assert connection.execute("select term from temp.seen where term in ('zebra', 'crossing')").fetchall() == []
 
 
-def test_events_are_numbered_once_around_upkeep_in_a_group(path: str, lab: Lab) -> None:
+def test_events_are_numbered_once_around_upkeep_in_a_group(path: str, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[BaseException] = []
+    settle = Committer._settle
+
+    def note(self: Committer, connection: sqlite3.Connection, error: BaseException) -> None:
+        failed.append(error)
+        settle(self, connection, error)
+
+    monkeypatch.setattr(Committer, "_settle", note)
     made = run_sync(lab.create())
     append = batch(Write(made, entries=lines("x")))
     works: list[Callable[[AsyncSqliteEngine], Any]] = [
@@ -119,6 +127,7 @@ def test_events_are_numbered_once_around_upkeep_in_a_group(path: str, lab: Lab) 
     answers = together(path, *works)
     assert [answer.moved[0].first for answer in answers[::2]] == [1, 2, 3]
     assert [event.number for event in run_sync(lab.events((0,)))] == [1, 2, 3, 4]
+    assert failed == []  # no group was thrown away and decided again one by one
 
 
 # -- backups -------------------------------------------------------------------------------------------------------------
