@@ -177,15 +177,16 @@ class AsyncStore:
         """Store what `export` wrote, under the same ids; what is there already is left as it is. May be repeated."""
         return await load_lines(self._unit, lines)
 
-    async def backup(self, path: str | os.PathLike[str]) -> int:
-        """Copy the whole store to a file, as of one moment, while it is in use; its size in bytes.
+    async def backup(self, path: str | os.PathLike[str], *, replace: bool = False) -> int:
+        """Copy the whole store to a new file, as of one moment, while it is in use; its size in bytes.
 
+        A file that exists is refused (`InvalidValueError`) unless ``replace``, and the store's own always.
         `UnsupportedError` where the engine leaves backups to its own tools (``store.capabilities.backup``).
         """
         copy = getattr(self._engine, "backup", None)
         if copy is None:
             raise UnsupportedError("this engine makes no backups.", hint="Use the server's own tools, or export().")
-        size: int = await copy(os.fspath(path))
+        size: int = await copy(os.fspath(path), replace=replace)
         return size
 
     async def facts(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def backup(call: Call) -> None:
         call.output.would(f"copy {call.place} to {target}")
         return
     allow(call, target)
-    written = store.backup(target)
+    written = store.backup(target, replace=True)
     call.output.answer({"path": str(target), "bytes": written}, [], f"The backup is in {target} ({size(written)}).")
 
 

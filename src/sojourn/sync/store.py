@@ -98,12 +98,13 @@ class Store:
         """Store what `export` wrote, under the same ids; what is there already is left as it is. May be repeated."""
         return run_sync(self._aio.load(lines))
 
-    def backup(self, path: str | os.PathLike[str]) -> int:
-        """Copy the whole store to a file, as of one moment, while it is in use; its size in bytes.
+    def backup(self, path: str | os.PathLike[str], *, replace: bool = False) -> int:
+        """Copy the whole store to a new file, as of one moment, while it is in use; its size in bytes.
 
+        A file that exists is refused (`InvalidValueError`) unless ``replace``, and the store's own always.
         `UnsupportedError` where the engine leaves backups to its own tools (``store.capabilities.backup``).
         """
-        return run_sync(self._aio.backup(path))
+        return run_sync(self._aio.backup(path, replace=replace))
 
     def facts(self) -> dict[str, Any]:
         """What the engine says about itself: version, settings, sizes."""

@@ -542,7 +542,7 @@ begin
         end if;
         if reason is not null then
           refusal := sojourn_refusal(reason, d);
-        elsif c.leased and (l.fence <> c.fence or l.holder is null or moment >= l.expires_at) then
+        elsif c.leased and (l.fence <> c.fence or l.holder is null or engine_time >= l.expires_at) then
           refusal := json_build_object(
             'reason', 'fence', 'id', d.id, 'lease', json_build_array(l.name, l.holder, l.fence, l.expires_at)
           );
@@ -719,7 +719,7 @@ begin
           d.deadline, c.deadline, c.deadline_at, c.deadline_after, c.deadline_cap, c.deadline_if_none, moment
         );
         if c.due_counter is not null and coalesce((d.counters ->> c.due_counter)::bigint, 0) > c.due_above then
-          d.deadline := least(d.deadline, moment);
+          d.deadline := least(d.deadline, engine_time);
         end if;
 
         drafts[slot] := d;
@@ -845,12 +845,12 @@ begin
           place := null;
         end if;
       elsif c.fence is null then
-        if l.holder is not null and moment < l.expires_at then
+        if l.holder is not null and engine_time < l.expires_at then
           reason := 'held';
         else
           reason := null;
         end if;
-      elsif l.holder is null or moment >= l.expires_at or l.fence <> c.fence then
+      elsif l.holder is null or engine_time >= l.expires_at or l.fence <> c.fence then
         reason := 'fence';
       else
         reason := null;
@@ -869,11 +869,11 @@ begin
             l.fence := l.fence + 1;
           end if;
           l.holder := c.holder;
-          l.expires_at := moment + c.ttl;
+          l.expires_at := engine_time + c.ttl;
           fences := array_append(fences, l.fence);
         else
           l.holder := null;
-          l.expires_at := moment;
+          l.expires_at := engine_time;
         end if;
         l.home := home;
         leases[place] := l;

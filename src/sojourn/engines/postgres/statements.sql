@@ -110,7 +110,7 @@ limit %(most)s + 16;
 -- The newest events of a session.
 select e.shard, e.number, e.id, e.kind, e.change, e.version, e.first, e.last, e.at, e.reason
 from sojourn_session s join sojourn_event e on e.session = s.n
-where s.tenant = %s and s.id = %s order by e.session desc, e.number desc limit %s;
+where s.tenant = %s and s.id = %s and s.state <> 'deleted' order by e.session desc, e.number desc limit %s;
 
 -- name: purge
 -- Remove what nobody can see any more.

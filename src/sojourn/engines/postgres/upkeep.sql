@@ -123,8 +123,10 @@ begin
     if entries >= most then
       return json_build_array(sessions, entries, aliases, leases, false);
     end if;
-    delete from sojourn_alias a where a.tenant = of_tenant and a.target = mine.id;
+    delete from sojourn_alias a
+    where a.tenant = of_tenant and (a.target = mine.id or a.target is null and a.previous = mine.id);
     get diagnostics gone = row_count;
+    update sojourn_alias a set previous = null where a.tenant = of_tenant and a.previous = mine.id;
     aliases := aliases + gone;
     delete from sojourn_tag t where t.n = mine.n;
     update sojourn_data d set data = '{}' where d.n = mine.n;
@@ -146,7 +148,10 @@ begin
   get diagnostics gone = row_count;
   entries := entries + gone;
   -- The owner's own home goes. A home they share (a project, a channel) has names and leases of others.
-  delete from sojourn_alias a where a.tenant = of_tenant and (a.target = of_owner or a.home = of_owner);
+  -- A freed name still says whose it was.
+  update sojourn_alias a set previous = null
+  where a.tenant = of_tenant and a.previous = of_owner and a.target is not null and a.target <> of_owner;
+  delete from sojourn_alias a where a.tenant = of_tenant and (a.target = of_owner or a.home = of_owner or a.previous = of_owner);
   get diagnostics gone = row_count;
   aliases := aliases + gone;
   delete from sojourn_lease l where l.tenant = of_tenant and l.home = of_owner;

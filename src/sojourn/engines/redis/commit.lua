@@ -104,7 +104,7 @@ local function refused(draft, guard)
   end
   if guard.lease then
     local lease = names.lease_of(guard.lease[1])
-    if lease.fence ~= guard.lease[2] or not lease.holder or now >= lease.expires then
+    if lease.fence ~= guard.lease[2] or not lease.holder or clock >= lease.expires then
       return names.refuse_lease('fence', draft.id, lease)
     end
   end
@@ -234,7 +234,7 @@ local function write(change)
   end
   draft.deadline = new_deadline(change.deadline, draft.deadline)
   if change.due_above and (counters_of(draft)[change.due_above[1]] or 0) > change.due_above[2] then
-    draft.deadline = math.min(draft.deadline or now, now)
+    draft.deadline = math.min(draft.deadline or clock, clock)
   end
   if change.active then
     activity(draft, change.active)

@@ -1,7 +1,8 @@
 -- The newest events of one session, newest first: each names the one before it, so nothing is searched.
 -- KEYS[1]: the session. KEYS[2]: the event stream. ARGV[3]: how many. Answers [[number, event], ...].
 
-local number = call('HGET', KEYS[1], 'x')
+local kept = call('HMGET', KEYS[1], 'x', 's')
+local number = kept[2] ~= 'deleted' and kept[1]
 local found = {}
 while number and #found < tonumber(ARGV[3]) do
   local row = call('XRANGE', KEYS[2], number, number)[1]

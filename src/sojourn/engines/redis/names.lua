@@ -86,7 +86,7 @@ function names_part()
 
   function part.lend(change)
     local lease = part.lease_of(change.name)
-    local current = lease.holder and now < lease.expires
+    local current = lease.holder and clock < lease.expires
     if change.fence then
       if not current or lease.fence ~= change.fence then
         return part.refuse_lease('fence', '', lease)
@@ -94,14 +94,14 @@ function names_part()
     elseif current then
       return part.refuse_lease('held', '', lease)
     end
-    hold(lease, change.holder, change.fence or lease.fence + 1, now + change.ttl)
+    hold(lease, change.holder, change.fence or lease.fence + 1, clock + change.ttl)
     fences[#fences + 1] = lease.fence
   end
 
   function part.yield(change)
     local lease = part.lease_of(change.name)
     if lease.fence == change.fence and lease.holder then
-      hold(lease, nil, lease.fence, now)
+      hold(lease, nil, lease.fence, clock)
     end
   end
 

@@ -3,6 +3,7 @@
 -- session in a phase; whatever else turns out here (asked before, refused, due, another bucket) is left to the rest.
 
 local batch, now = cjson.decode(ARGV[3]), time()
+local clock = now -- as it was before any session raised it: leases and due marks go by it
 
 if batch.quick then
   local change = batch.changes[1]
