@@ -451,6 +451,7 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("Store.load", "CorruptError"): lambda lab: lab.store.load(["{}"]),
     ("Store.backup", "UnsupportedError"): backup_memory,
     ("Store.backup", "UnavailableError"): lambda lab: lab.store.backup(lab.path / "nowhere" / "copy.db"),
+    ("Store.backup", "InvalidValueError"): lambda lab: lab.store.backup(lab.path),  # a directory is there
     ("Conversations.get_or_create", "InvalidValueError"): lambda lab: lab.talks.get_or_create(),
     ("Conversations.get_or_create", "ConflictError"): (
         lambda lab: taken(lab).get_or_create("alice", channel="telegram", channel_user_id=9)

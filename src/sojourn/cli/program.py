@@ -88,7 +88,7 @@ class RootParser(Parser):
         """A command without its noun is a common slip."""
         if word in ("version", "help"):
             return f"'sojourn --{word}'"
-        for noun in ("conversation", "context", "session"):
+        for noun in ("conversation", "session", "context"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:

@@ -29,10 +29,10 @@ def list_contexts(call: Call) -> None:
     items: list[Context] = []
     cursor = None
     if store is not None:
-        page = store.contexts.list(scope=given.scope, limit=given.limit, after=given.after)
-        items, cursor = page.items, page.next
+        contexts = store.contexts
+        items, cursor = call.pages(lambda limit, after: contexts.list(scope=given.scope, limit=limit, after=after))
         if not items:
-            call.output.note("No contexts here. To begin one: sojourn context create NAME")
+            call.output.note(f"No contexts here. To begin one: {call.command('context create NAME')}")
     now = call.now
     rows = [
         [
