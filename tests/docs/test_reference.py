@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib.util
 import inspect
 import re
 import subprocess
@@ -117,7 +116,6 @@ def test_every_error_says_whose_it_is_and_what_to_do() -> None:
         assert len(advice) > 20, code
 
 
-@pytest.mark.skipif(importlib.util.find_spec("sojourn.cli") is None, reason="there is no command line yet")
 def test_every_exit_code_is_the_command_lines() -> None:
     from sojourn.cli.exits import EXIT_CODES
 
@@ -187,7 +185,6 @@ def test_an_event_has_the_fields_that_are_named() -> None:
 # -- commands and environment ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(importlib.util.find_spec("sojourn.cli") is None, reason="there is no command line yet")
 def test_every_command_and_option_is_in_the_reference() -> None:
     from sojourn.cli.parser import Parser
     from sojourn.cli.program import build
