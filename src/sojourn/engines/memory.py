@@ -22,17 +22,8 @@ from sojourn.core.session import Alias, AliasKey, Entry, EventRow, LeaseState, S
 from sojourn.engines.background import TaskBackground, ThreadBackground
 from sojourn.engines.bell import Bell
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
-from sojourn.engines.embedded import (
-    EVENT_LIFE,
-    OPERATION_LIFE,
-    Appended,
-    Commit,
-    Draft,
-    Keyed,
-    Noted,
-    leases_of,
-    spans,
-)
+from sojourn.engines.drafts import Appended, Draft, Keyed, Noted, spans
+from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE, Commit, leases_of
 from sojourn.engines.sqlite.forks import QUIET, watch_forks
 from sojourn.errors import ClosedError
 

@@ -23,7 +23,7 @@ from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
 from sojourn.engines.background import TaskBackground, ThreadBackground
 from sojourn.engines.bell import Bell
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
-from sojourn.engines.embedded import Draft
+from sojourn.engines.drafts import Draft
 from sojourn.engines.sqlite import reads, schema, upkeep
 from sojourn.engines.sqlite.commits import Committer, LoopCommits, ThreadCommits
 from sojourn.engines.sqlite.connections import Connections, Durability, facts

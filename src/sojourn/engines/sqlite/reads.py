@@ -12,7 +12,7 @@ from sojourn.core.codec import encode
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Entry, EventRow, Session
 from sojourn.engines.contract import EventPage, Hit
-from sojourn.engines.embedded import Draft, spans
+from sojourn.engines.drafts import Draft, spans
 from sojourn.engines.sqlite.transaction import SQL, draft_of, entry_number, mark
 
 _SESSION: Final = (

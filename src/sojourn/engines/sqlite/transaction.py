@@ -11,7 +11,7 @@ from typing import Any, Final
 from sojourn.core import words
 from sojourn.core.codec import Json, decode
 from sojourn.core.session import Alias, AliasKey, LeaseState
-from sojourn.engines.embedded import Appended, Draft, Keyed, Noted, spans
+from sojourn.engines.drafts import Appended, Draft, Keyed, Noted, spans
 from sojourn.engines.statements import read_statements
 
 SQL: Final = read_statements("sojourn.engines.sqlite", "statements.sql")
