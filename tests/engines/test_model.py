@@ -40,7 +40,7 @@ from sojourn.core.session import AliasKey, Session, State
 from sojourn.core.times import SECOND
 from sojourn.engines.contract import Engine
 from sojourn.engines.memory import MemoryEngine
-from sojourn.engines.sqlite.commits import Committer, Job, Slot
+from sojourn.engines.sqlite.commits import Slot
 from sojourn.engines.sqlite.engine import SqliteEngine
 from sojourn.errors import EngineError, InvalidValueError
 from sojourn.shell.bridge import run_sync
@@ -194,20 +194,8 @@ jumps = st.sampled_from([1, 5, 30, 3600, -1, -20, -3600])
 long_jumps = st.sampled_from([86_400, 8 * 86_400, -86_400])
 
 
-class Doomed(Batch):
-    """Fails in the middle of its group's transaction, which is rolled back."""
-
-
-@pytest.fixture(autouse=True)
-def doom(monkeypatch: pytest.MonkeyPatch) -> None:
-    perform = Committer._perform
-
-    def faulty(self: Committer, work: Batch | Job, *rest: Any) -> Any:
-        if isinstance(work, Doomed):
-            raise sqlite3.OperationalError("no such luck")
-        return perform(self, work, *rest)
-
-    monkeypatch.setattr(Committer, "_perform", faulty)
+def fault(*_: object) -> None:
+    raise sqlite3.OperationalError("no such luck")
 
 
 # -- both, side by side --------------------------------------------------------------------------------------------------
@@ -261,13 +249,14 @@ class SideBySide(RuleBasedStateMachine):
         group = [self.placed(batch) for batch in group]
         slots = [Slot(batch) for batch in group]
         if failing is not None:
-            slots.insert(failing, Slot(Doomed("t", "h", ())))
+            slots.insert(failing, Slot(fault))
         self.file._committer.run(slots)
         if failing is not None:
             assert isinstance(slots.pop(min(failing, len(slots) - 1)).error, EngineError)
         for slot, batch in zip(slots, group, strict=True):
-            found = slot.result if slot.error is None else type(slot.error)
-            assert found == outcome_of(self.model.commit(batch))
+            if slot.error is not None:
+                raise slot.error
+            assert slot.result == outcome_of(self.model.commit(batch))
 
     @rule(seconds=jumps, limit=st.integers(0, 2))
     def move_the_clock(self, seconds: int, limit: int) -> None:

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from itertools import count, product
 from pathlib import Path
 from types import FrameType
@@ -32,7 +31,7 @@ from sojourn.core.query import OPEN_STATES, READABLE_STATES, EntryQuery, SearchQ
 from sojourn.engines.sqlite import commits as commits_module
 from sojourn.engines.sqlite import connections as connections_module
 from sojourn.engines.sqlite import reads, schema
-from sojourn.engines.sqlite.commits import Committer, Job, LoopCommits, ThreadCommits
+from sojourn.engines.sqlite.commits import Job, LoopCommits, ThreadCommits
 from sojourn.engines.sqlite.engine import AsyncSqliteEngine, SqliteEngine
 from sojourn.engines.sqlite.transaction import SQL, Writing
 from sojourn.errors import (
@@ -97,30 +96,6 @@ def append(session: str, *texts: str, operation: str | None = None) -> Batch:
 
 def texts_of(engine: SqliteEngine, session: str) -> list[str | None]:
     return [entry.text for entry in run_sync(engine.load(TENANT, session, EntryQuery())).entries]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault(Batch):
-    """A batch that does this instead, in the middle of its group's transaction."""
-
-    strike: Job | None = None
-
-
-@pytest.fixture(autouse=True)
-def faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let faults strike."""
-    perform = Committer._perform
-
-    def faulty(self: Committer, work: Batch | Job, writing: Writing, connection: sqlite3.Connection, now: int) -> Any:
-        if isinstance(work, Fault) and work.strike is not None:
-            return work.strike(writing, connection)
-        return perform(self, work, writing, connection, now)
-
-    monkeypatch.setattr(Committer, "_perform", faulty)
-
-
-def fault(strike: Job) -> Fault:
-    return Fault(TENANT, HOME, (), strike=strike)
 
 
 # -- groups, in both colours ---------------------------------------------------------------------------------------------
@@ -790,12 +765,12 @@ def fail_and_roll_back(writing: Writing, connection: sqlite3.Connection) -> None
     raise sqlite3.OperationalError("the disk is gone")
 
 
-@pytest.mark.parametrize("strike", [fail, fail_and_roll_back])
+@pytest.mark.parametrize("fault", [fail, fail_and_roll_back])
 @pytest.mark.parametrize("place", [0, 2, 4])
-def test_one_that_fails_in_a_group_fails_alone(group: Group, grouping: SqliteEngine, lab: Lab, strike: Job, place: int) -> None:
+def test_one_that_fails_in_a_group_fails_alone(group: Group, grouping: SqliteEngine, lab: Lab, fault: Job, place: int) -> None:
     session = run_sync(lab.create())
-    works = [append(session, str(number)) for number in range(4)]
-    works.insert(place, fault(strike))
+    works: list[Batch | Job] = [append(session, str(number)) for number in range(4)]
+    works.insert(place, fault)
     outcomes = group(grouping, *works)
     assert isinstance(outcomes.pop(place), EngineError)
     assert [outcome.moved[0].first for outcome in outcomes] == [1, 2, 3, 4]
@@ -869,7 +844,7 @@ def group_behind_a_fault(group: Group, engine: SqliteEngine, outcome: str, works
         assert isinstance(connection, Faulty)
         connection.armed, connection.passing = outcome, True
 
-    return group(engine, fault(arm), *works)[1:]
+    return group(engine, arm, *works)[1:]
 
 
 def test_an_interrupted_leader_neither_loses_nor_sinks_the_others(engine: SqliteEngine, lab: Lab) -> None:
@@ -887,8 +862,8 @@ def test_an_interrupted_leader_neither_loses_nor_sinks_the_others(engine: Sqlite
     for place in range(4):
         struck: list[bool] = []
         session = run_sync(lab.create())
-        works = [append(session, str(number)) for number in range(3)]
-        works.insert(place, fault(interrupt))
+        works: list[Batch | Job] = [append(session, str(number)) for number in range(3)]
+        works.insert(place, interrupt)
         leader, *others = group_of_threads(engine, *works)
         assert isinstance(leader, KeyboardInterrupt)
         assert not [outcome for outcome in others if isinstance(outcome, BaseException)]
@@ -904,14 +879,12 @@ def test_an_interrupted_leader_neither_loses_nor_sinks_the_others(engine: Sqlite
 class Interrupter:
     """Raises KeyboardInterrupt at one line of the module that leads and commits, counted from the start of a commit.
 
-    Two kinds of lines are passed over, where a tracer can strike and a signal cannot: those of a ``with`` (no signal is
-    delivered between taking a lock and entering the block, nor between leaving it and giving the lock back), and a line
-    that comes again at once (a comprehension, whose frame is not the tracer's to unwind).
+    A line of a ``with`` is passed over: no signal is delivered between taking a lock and entering the block, nor between
+    leaving the block and giving the lock back, but a tracer would be.
     """
 
     def __init__(self, line: int) -> None:
         self.left = line
-        self.at: tuple[FrameType, int] | None = None
 
     def __call__(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         sys.settrace(self.trace)
@@ -919,14 +892,11 @@ class Interrupter:
             return run_sync(coroutine)
         finally:
             sys.settrace(None)
-            self.at = None
 
     def trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        file = commits_module.__file__
-        if frame.f_code.co_filename != file:
+        if frame.f_code.co_filename != commits_module.__file__:
             return None
-        again, self.at = self.at == (frame, frame.f_lineno), (frame, frame.f_lineno)
-        if event == "line" and not again and not linecache.getline(file, frame.f_lineno).strip().startswith("with "):
+        if event == "line" and not linecache.getline(commits_module.__file__, frame.f_lineno).strip().startswith("with "):
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt
@@ -971,7 +941,7 @@ def test_an_interrupt_in_the_writer_thread_is_answered_as_unknown(path: str, lab
     def interrupt(writing: Writing, connection: sqlite3.Connection) -> None:
         raise KeyboardInterrupt
 
-    outcomes = group_of_tasks(shared, append(session, "a"), fault(interrupt), append(session, "b"))
+    outcomes = group_of_tasks(shared, append(session, "a"), interrupt, append(session, "b"))
     for text, outcome in (("a", outcomes[0]), ("b", outcomes[2])):
         stored = text in texts_of(shared, session)
         assert stored if not isinstance(outcome, Exception) else isinstance(outcome, OutcomeUnknownError)
@@ -981,7 +951,7 @@ def test_an_interrupt_in_the_writer_thread_is_answered_as_unknown(path: str, lab
 
 def test_an_error_of_the_group_is_not_shared_between_threads(group: Group, grouping: SqliteEngine, lab: Lab) -> None:
     session = run_sync(lab.create())
-    first, _, second = group(grouping, fault(fail), append(session, "x"), fault(fail))
+    first, second = (outcome for outcome in group(grouping, fail, append(session, "x"), fail) if isinstance(outcome, Exception))
     assert first is not second
     assert isinstance(first.__cause__, sqlite3.IntegrityError)
 
