@@ -73,13 +73,9 @@ async def stream(request: Request, streams: Streams, store: AsyncStore) -> Strea
     """Answer ``GET /v1/events``: from now on, or behind the cursor ``after`` or ``Last-Event-ID``."""
     query = request.query_params
     after = request.headers.get("last-event-id") or query.get("after") or await store.tip()
+    look = store.watch(query.get("kind"), query.get("id"), after, timeout=timedelta(0))
+    await anext(look, None)  # a bad cursor or kind is told before the stream begins
+    await look.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
     body = streams.events(store, query.get("kind"), query.get("id"), after)
-    first = await anext(body)  # a bad cursor or kind is told before the stream begins
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield first
-        async for part in body:
-            yield part
-
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(whole(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(body, media_type="text/event-stream", headers=headers)
