@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from sojourn.errors import SojournError
@@ -24,6 +24,7 @@ from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.service import problems
 from sojourn.service.access import ADMIN, Credential, Keys, OpenKeys, credential_of, demand
 from sojourn.service.calls import MATCH, Call, respond
+from sojourn.service.console.pages import Console, Operators
 from sojourn.service.live import Streams, stream
 from sojourn.service.metrics import Metrics
 from sojourn.service.openapi import document
@@ -132,11 +133,11 @@ class Service:
             headers = {"retry-after": "1"}
             raise ProblemError(429, "service.rate", f"More than {rate:g} requests a second.", headers=headers)
 
-    def _of(self, credential: Credential) -> AsyncStore:
-        """The store of a key's tenant."""
-        found = self._tenants.get(credential.tenant)
+    def of_tenant(self, tenant: str) -> AsyncStore:
+        """The store of a tenant."""
+        found = self._tenants.get(tenant)
         if found is None:
-            found = self._tenants[credential.tenant] = self._store.for_tenant(credential.tenant)
+            found = self._tenants[tenant] = self._store.for_tenant(tenant)
         return found
 
     async def _body(self, request: Request) -> bytes:
@@ -157,14 +158,14 @@ class Service:
             limit = self._options.timeout
             async with asyncio.timeout(None if limit is None else limit.total_seconds()):
                 arguments = await call.arguments(request, await self._body(request))
-                return respond(call, await call.run(self._of(credential), arguments))
+                return respond(call, await call.run(self.of_tenant(credential.tenant), arguments))
 
         return answer
 
     async def _events(self, request: Request) -> Response:
         credential = await self._credential(request)
         demand(credential, "sessions", "read")
-        return await stream(request, self.streams, self._of(credential))
+        return await stream(request, self.streams, self.of_tenant(credential.tenant))
 
     async def _document(self, request: Request) -> Response:
         await self._credential(request)
@@ -189,11 +190,17 @@ class Service:
         return JSONResponse({"status": "ready"})
 
 
-def application(store: AsyncStore, *, keys: Keys | None = None, options: ServiceOptions | None = None) -> Starlette:
+def application(
+    store: AsyncStore,
+    *,
+    keys: Keys | None = None,
+    operators: Operators | None = None,
+    options: ServiceOptions | None = None,
+) -> Starlette:
     """An ASGI application over an open store, to be served or mounted under any path; the store stays the caller's.
 
     ``keys`` tells who asks and what they may (`OpenKeys`, everybody, by default: only for an address that nobody else
-    reaches).
+    reaches). ``operators`` signs people in to the console; without it there is none.
     """
     service = Service(store, keys or OpenKeys(store.tenant), options or ServiceOptions())
 
@@ -204,7 +211,10 @@ def application(store: AsyncStore, *, keys: Keys | None = None, options: Service
         refusal.headers = dict(getattr(error, "headers", None) or {})
         return problems.answer(refusal)
 
-    made = _Application(routes=service.routes(), exception_handlers={404: missing, 405: missing})
+    routes: list[BaseRoute] = [*service.routes()]
+    if operators is not None:
+        routes += Console(service.of_tenant, operators, service.streams).routes()
+    made = _Application(routes=routes, exception_handlers={404: missing, 405: missing})
     made.state.service = service
     return made
 

@@ -1,0 +1,190 @@
+"""One coroutine a view: from a request to what its template, or its JSON twin, shows."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from sojourn.core.ids import is_id
+from sojourn.errors import NotFoundError, UnsupportedError
+from sojourn.kinds.conversations.model import Message
+from sojourn.service.console import reading
+from sojourn.service.console.charts import lanes
+from sojourn.sessions import KINDS
+from sojourn.store import AsyncStore
+
+_PAGE = 50
+_MESSAGES = 100
+_CHARTED = 2000
+
+PLACES = {"conversation": "/conversations", "context": "/contexts"}
+"""Kinds that have a view of their own."""
+
+
+def _after(request: Request) -> str | None:
+    return request.query_params.get("after") or None
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+async def overview(_: Request, store: AsyncStore) -> dict[str, Any]:
+    """Counts by kind, what needs attention, the newest events."""
+    found = await reading.counts(store)
+    figures = [
+        {"name": f"active {kind}s", "count": count, "path": PLACES.get(kind, f"/sessions?filter=kind:{kind}")}
+        for kind, count in found.items()
+    ]
+    return {"figures": figures, "attention": await _attention(store), "events": await reading.newest_events(store)}
+
+
+async def _attention(store: AsyncStore) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    due = await store.sweep(1000, dry_run=True)
+    if due["due"]:
+        found.append(
+            {
+                "tone": "warn",
+                "title": f"{due['due']:,} sessions are past a deadline.",
+                "text": "Nothing is lost: the next sweep acts on them. A runner beside the application does it at once.",
+                "fix": "sojourn sweep --apply",
+                "action": "/store/sweep",
+                "does": "Sweep now",
+            }
+        )
+    facts = await store.facts()
+    waiting = int(facts.get("unindexed", 0))
+    if waiting > 10_000:
+        text = "Searches look through what is not indexed, and are slow."
+        found.append(
+            {"tone": "warn", "title": f"{waiting:,} commits wait to be indexed.", "text": text, "fix": "sojourn sweep --apply"}
+        )
+    return found
+
+
+async def sessions(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """The list of sessions of every kind, by the filter grammar."""
+    text = request.query_params.get("filter", "").strip()
+    page = await store.sessions.list(text, limit=_PAGE, after=_after(request))
+    presets = [
+        ("All active", ""),
+        *((f"{kind}s", f"kind:{kind}") for kind in KINDS),
+        ("Idle for a day", "idle>1d"),
+        ("Ended", "state:ended"),
+    ]
+    return {"filter": text, "page": page, "presets": presets}
+
+
+async def session(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """One session of any kind, as it is stored."""
+    id = request.path_params["id"]
+    row = await store.sessions.get(id)
+    if row is None:
+        raise NotFoundError(f"there is no session {id!r}.", hint="It may have been deleted, or belong to another tenant.")
+    entries, older = await reading.entries(store, id, _number(request, "before"))
+    aliases, tags = await reading.names(store, id)
+    events = list(reversed(await store.sessions.events(id, limit=50)))
+    return {"row": row, "entries": entries, "older": older, "aliases": aliases, "tags": tags, "events": events}
+
+
+async def conversations(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """Conversations by their newest activity, or what a search of their messages finds."""
+    words = request.query_params.get("words", "").strip()
+    if words:
+        return {"words": words, "hits": await store.conversations.search(words, limit=_PAGE), "page": None}
+    return {
+        "words": "",
+        "hits": [],
+        "page": await store.conversations.list(active_only=False, limit=_PAGE, after=_after(request)),
+    }
+
+
+async def conversation(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """A transcript: folded parts unfold, channels over time, search within."""
+    id, query = request.path_params["id"], request.query_params
+    talk = await store.conversations.get(id)
+    if talk is None:
+        raise NotFoundError(f"there is no conversation {id!r}.", hint="It may have been deleted, or belong to another tenant.")
+    folded, words = query.get("folded") == "1", query.get("words", "").strip().casefold()
+    messages = await store.conversations.messages(
+        id, last=_CHARTED if words else _MESSAGES, before=_number(request, "before"), include_folded=folded or bool(words)
+    )
+    shown: list[Message] = [item for item in messages if all(word in item.text.casefold() for word in words.split())]
+    charted = await store.conversations.messages(id, last=_CHARTED, include_folded=True)
+    points = [(item.channel, item.created_at) for item in charted if not item.summary]
+    older = messages[0].place if len(messages) == _MESSAGES and messages[0].place > 1 and not words else None
+    chart = lanes(points, "Messages over time, by channel")
+    return {"talk": talk, "messages": shown, "folded": folded, "words": words, "older": older, "chart": chart}
+
+
+async def contexts(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """The contexts of a scope."""
+    scope = request.query_params.get("scope") or "default"
+    return {"scope": scope, "page": await store.contexts.list(scope=scope, limit=_PAGE, after=_after(request))}
+
+
+async def context(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """One context with its artifacts."""
+    scope, name = request.query_params.get("scope") or "default", request.query_params.get("name", "")
+    found = await store.contexts.get(name, scope=scope)
+    if found is None:
+        raise NotFoundError(f"there is no context {name!r} in scope {scope!r}.")
+    return {"item": found, "page": await store.contexts.artifacts(name, scope=scope, limit=_PAGE, after=_after(request))}
+
+
+async def store_view(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """The engine's facts, what a sweep would do, and its own check."""
+    damage: list[str] | None = None
+    if request.query_params.get("check") == "1":
+        damage = await store.check()
+    due = await store.sweep(1000, dry_run=True)
+    return {"facts": await store.facts(), "due": due.counts, "damage": damage}
+
+
+# -- acting ------------------------------------------------------------------------------------------------------------
+
+
+async def form_of(request: Request, limit: int = 100_000) -> dict[str, list[str]]:
+    """The fields of a posted form."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise UnsupportedError("the form is too large.")
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2000):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+async def end(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
+    """End the chosen sessions; what to say."""
+    chosen = [id for id in form.get("id", ()) if is_id(id)]
+    for id in chosen:
+        await store.sessions.end(id, reason="console")
+    return f"{len(chosen)} ended." if chosen else "Nothing was chosen."
+
+
+async def fork(request: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
+    """Fork a conversation, and go there."""
+    made = await store.conversations.fork(request.path_params["id"])
+    form["back"] = [f"/conversations/{made.id}"]
+    return "This is the fork: it shares what came before, and goes on by itself."
+
+
+async def unfold(request: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
+    """Undo a fold."""
+    id = request.path_params["id"]
+    await store.conversations.unfold(id, int(form["sequence"][0]))
+    form["back"] = [f"/conversations/{id}"]
+    return "Unfolded: the summary's messages are back in their places."
+
+
+async def sweep(_: Request, store: AsyncStore, __: dict[str, list[str]]) -> str:
+    """One bounded pass."""
+    done = await store.sweep(1000)
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in done.counts.items()) or "Nothing was due."
