@@ -27,6 +27,7 @@ from sojourn.service.problems import ProblemError
 from sojourn.store import AsyncStore
 
 _HERE: Final = Path(__file__).parent
+_NEW_LINK: Final = "Each 'sojourn serve' prints a link when it starts, and a new one whenever Enter is pressed in its terminal."
 _THEMES: Final = ("light", "dark")
 
 SECURITY: Final = {
@@ -88,8 +89,8 @@ class Operators(Protocol):
         """Who is signed in; None for nobody."""
         ...
 
-    async def sign_in(self, request: Request, back: str) -> Response:
-        """The answer to somebody who comes with a sign-in link."""
+    async def sign_in(self, request: Request, back: str) -> Response | None:
+        """The answer to somebody who comes with a sign-in link; None for a link that is none, or not any more."""
         ...
 
     async def sign_out(self, request: Request, back: str) -> Response:
@@ -205,7 +206,7 @@ class Console:
             401,
             "Sign in",
             "Nobody is signed in here.",
-            "Use the one-time link that 'sojourn serve' printed when it started, or press L in its terminal for a new one.",
+            _NEW_LINK,
             home=False,
         )
 
@@ -239,7 +240,13 @@ class Console:
         return response
 
     async def _sign_in(self, request: Request) -> Response:
-        return await self._operators.sign_in(request, _base(request) + "/")
+        answer = await self._operators.sign_in(request, _base(request) + "/")
+        if answer is not None:
+            return answer
+        if "once" not in request.query_params:
+            return self._to_sign_in(request)
+        text = "This link was used before, or it is too old."
+        return self._message(request, 401, "Sign in", text, _NEW_LINK, home=False)
 
     async def _sign_out(self, request: Request) -> Response:
         operator = await self._operators.find(request)
@@ -271,6 +278,12 @@ class _Static(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update({"x-content-type-options": "nosniff", "cache-control": "no-cache"})
         return response
+
+
+def client_of(request: Request) -> tuple[str | None, str | None]:
+    """The address and the user agent of a request, as a login keeps them."""
+    agent = "".join(character for character in request.headers.get("user-agent", "") if character.isprintable())
+    return (None if request.client is None else request.client.host), agent[:200] or None
 
 
 def _base(request: Request) -> str:
