@@ -28,7 +28,8 @@ demo: $(RUNTIME) ## see everything Sojourn does, in a throw-away store
 play: $(RUNTIME) ## the same, live (comes with a later release)
 	@$(BIN)/sojourn demo --play $(ARGS)
 
-test: $(DEV) ## run all tests, with real servers where there are any (minutes)
+test: $(DEV) ## run all tests, with real servers and a real browser (minutes)
+	@tools/chromium.sh
 	@status=0; \
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) || status=$$?; \
 	$(BIN)/python -m sojourn.testing; \

@@ -73,6 +73,7 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "file.missing": NOTHING_THERE,
         "file.exists": CONFLICT,
         "engine.in_use": CONFLICT,
+        "unsafe": UNSAFE,
         "package.missing": CONFIGURATION,
         "system": FAILED,
         "internal": FAILED,
@@ -136,6 +137,12 @@ class StoreInUseError(CommandError):
     """Another process has the store open."""
 
     code: ClassVar[str] = "engine.in_use"
+
+
+class UnsafeError(CommandError):
+    """It would be open to others without a secret that keeps them out."""
+
+    code: ClassVar[str] = "unsafe"
 
 
 class MissingPackageError(CommandError):

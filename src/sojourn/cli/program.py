@@ -24,6 +24,7 @@ GROUPS: Final = (
             ("conversation", "what people and an application have said to each other, over all channels"),
             ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
             ("session", "sessions of every kind: list, show, end, remove"),
+            ("serve", "the HTTP service and its console"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
     ),
