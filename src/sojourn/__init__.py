@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sojourn.core.words import approximate_tokens as approximate_tokens
     from sojourn.engines.contract import Capabilities as Capabilities
     from sojourn.engines.locate import EngineOptions as EngineOptions
+    from sojourn.errors import AmbiguousError as AmbiguousError
     from sojourn.errors import ClosedError as ClosedError
     from sojourn.errors import ConflictError as ConflictError
     from sojourn.errors import CorruptError as CorruptError
@@ -30,13 +31,21 @@ if TYPE_CHECKING:
     from sojourn.errors import LeaseLostError as LeaseLostError
     from sojourn.errors import LimitError as LimitError
     from sojourn.errors import NameTakenError as NameTakenError
+    from sojourn.errors import NoProjectError as NoProjectError
+    from sojourn.errors import NoSessionError as NoSessionError
     from sojourn.errors import NotFoundError as NotFoundError
+    from sojourn.errors import OrphanPointerError as OrphanPointerError
     from sojourn.errors import OutcomeUnknownError as OutcomeUnknownError
+    from sojourn.errors import PointerError as PointerError
+    from sojourn.errors import PointerHeldError as PointerHeldError
     from sojourn.errors import ReadOnlyError as ReadOnlyError
+    from sojourn.errors import RoleInUseError as RoleInUseError
     from sojourn.errors import SchemaError as SchemaError
     from sojourn.errors import SojournError as SojournError
     from sojourn.errors import SummariserError as SummariserError
     from sojourn.errors import UnavailableError as UnavailableError
+    from sojourn.errors import UnknownRoleError as UnknownRoleError
+    from sojourn.errors import UnsafeProjectError as UnsafeProjectError
     from sojourn.errors import UnsupportedError as UnsupportedError
     from sojourn.kinds.contexts.api import AsyncContexts as AsyncContexts
     from sojourn.kinds.contexts.model import Artifact as Artifact
@@ -78,10 +87,11 @@ _HOMES = {
     "sojourn.core.words": "approximate_tokens",
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
-    "sojourn.errors": "ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
+    "sojourn.errors": "AmbiguousError ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
     "InvalidCursorError InvalidNameError InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError "
-    "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError SummariserError "
-    "UnavailableError UnsupportedError",
+    "NameTakenError NoProjectError NoSessionError NotFoundError OrphanPointerError OutcomeUnknownError PointerError "
+    "PointerHeldError ReadOnlyError RoleInUseError SchemaError SojournError SummariserError UnavailableError "
+    "UnknownRoleError UnsafeProjectError UnsupportedError",
     "sojourn.kinds.contexts.api": "AsyncContexts",
     "sojourn.kinds.contexts.model": "Artifact ArtifactHit Assembly Context ContextPolicy LeftOut",
     "sojourn.kinds.conversations.api": "AsyncConversations",
@@ -105,6 +115,7 @@ _WHERE = {name: module for module, names in _HOMES.items() for name in names.spl
 __version__ = "0.1.0"
 
 __all__ = [
+    "AmbiguousError",
     "Artifact",
     "ArtifactHit",
     "Assembly",
@@ -146,10 +157,16 @@ __all__ = [
     "Message",
     "Messages",
     "NameTakenError",
+    "NoProjectError",
+    "NoSessionError",
     "NotFoundError",
+    "OrphanPointerError",
     "OutcomeUnknownError",
     "Page",
+    "PointerError",
+    "PointerHeldError",
     "ReadOnlyError",
+    "RoleInUseError",
     "Runner",
     "SchemaError",
     "SessionInfo",
@@ -159,6 +176,8 @@ __all__ = [
     "SummariserError",
     "Swept",
     "UnavailableError",
+    "UnknownRoleError",
+    "UnsafeProjectError",
     "UnsupportedError",
     "__version__",
     "aopen",
