@@ -239,3 +239,9 @@ class UnsafeProjectError(SojournError):
     """The project's directory belongs to somebody else, or anybody may write in it."""
 
     code = "project.unsafe"
+
+
+class CopiedProjectError(SojournError):
+    """The working directory is a copy of another project: two directories say that they are the same one."""
+
+    code = "project.copied"

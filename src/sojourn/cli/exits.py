@@ -74,6 +74,7 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "role.in_use": CONFLICT,
         "project.none": NOTHING_THERE,
         "project.unsafe": UNSAFE,
+        "project.copied": CONFIGURATION,
         # the command line's own, below
         "usage": USAGE,
         "confirmation.needed": USAGE,
