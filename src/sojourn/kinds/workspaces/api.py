@@ -316,7 +316,9 @@ class AsyncWorkspaces:
         session, _ = await self._reader.open(id, project_id)
         known = rules.data_of(session).get("metadata", {})
         write = rules.updated(session, *rules.patch(set, gone, known, self._policy), self._policy, number)
-        await self._unit.commit(session.home, write, key=operation, fingerprint=mark, what=KIND)
+        answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
+        if answer.refusal is not None:
+            raise self._reader.refused(answer.refusal, answer.now)
         return await self._shown(id)
 
     def hold(self, id: str, *, project_id: str | None = None) -> WorkspaceHold:

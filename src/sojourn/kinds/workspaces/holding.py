@@ -19,9 +19,8 @@ from sojourn.kinds.workspaces import rules
 from sojourn.kinds.workspaces.model import Workspace, WorkspacePolicy
 from sojourn.kinds.workspaces.places import Grip
 from sojourn.kinds.workspaces.reader import Reader
-from sojourn.kinds.workspaces.rules import KIND
 from sojourn.shell.lease import Lease
-from sojourn.shell.unit import Unit, refused
+from sojourn.shell.unit import Unit
 
 _STEP: Final = 0.1
 """Seconds after which a hold that ends has stopped its heartbeats, at most."""
@@ -104,7 +103,7 @@ class WorkspaceHold:
         if held is not None and (held.holder or "").rpartition("/")[0] == self._reader.places.host():
             answer = await self._attempt(held.fence)
         if answer.refusal is not None:
-            raise refused(answer.refusal, KIND)
+            raise self._reader.refused(answer.refusal, answer.now)
         return self._lease(answer)
 
     async def _attempt(self, broken: int | None) -> Answer:
@@ -122,7 +121,7 @@ class WorkspaceHold:
         """Nobody holds it; nothing happens when somebody else does by now."""
         answer = await self._unit.attempt(self._home, rules.let_go(self._id, fence), Yield(self._name, fence))
         if answer.refusal is not None and answer.refusal.reason not in ("fence", "missing"):
-            raise refused(answer.refusal, KIND)
+            raise self._reader.refused(answer.refusal, answer.now)
 
     # -- heartbeats ------------------------------------------------------------------------------------------------
 
@@ -152,7 +151,7 @@ class WorkspaceHold:
             return None
         try:
             if answer.refusal.reason != "fence":
-                raise refused(answer.refusal, KIND)
+                raise self._reader.refused(answer.refusal, answer.now)
             session, now = await self._reader.open(self._id)
             await self._revive(session, now)
             held.lease = await self._take()

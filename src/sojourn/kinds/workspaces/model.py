@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from sojourn.core.codec import Json, check_number
 from sojourn.core.times import span
@@ -105,8 +105,10 @@ class WorkspacePolicy:
 
     def __post_init__(self) -> None:
         for name in ("stale_after", "idle_after", "heartbeat_every"):
-            value = getattr(self, name)
-            if (value is not None or name == "heartbeat_every") and span(value, name) == 0:
+            value: timedelta | None = getattr(self, name)
+            if value is None and name != "heartbeat_every":
+                continue
+            if span(cast("timedelta", value), name) == 0:
                 raise InvalidValueError(f"{name} must be longer than nothing.")
         for name in ("max_claims", "max_metadata"):
             if getattr(self, name) is not None:

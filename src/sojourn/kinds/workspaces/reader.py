@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
+from sojourn.core.batch import Refusal
 from sojourn.core.ids import is_id
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, SessionQuery
 from sojourn.core.session import Session, Snapshot, State
@@ -15,7 +16,7 @@ from sojourn.kinds.workspaces.model import Workspace, WorkspacePolicy
 from sojourn.kinds.workspaces.places import Places
 from sojourn.kinds.workspaces.project import PROJECT, Project, record_id
 from sojourn.kinds.workspaces.rules import KIND
-from sojourn.shell.unit import Unit
+from sojourn.shell.unit import Unit, refused
 
 _PAGE: Final = 200
 _SHOWN: Final = 8
@@ -68,6 +69,12 @@ class Reader:
         if workspace.state == "ended":
             return EndedError(f"{what} was ended{when}.", hint=hint, record=workspace)
         return ExpiredError(f"{what} expired{when}, after nothing was done in it.", hint=hint, record=workspace)
+
+    def refused(self, refusal: Refusal, now: int) -> SojournError:
+        """The error that a refusal means; of a session that is over with the session as callers see it."""
+        if refusal.session is not None and refusal.session.kind == KIND and refusal.reason in ("ended", "archived", "expired"):
+            return self.over(refusal.session, now)
+        return refused(refusal, KIND)
 
     # -- one -------------------------------------------------------------------------------------------------------
 
