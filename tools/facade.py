@@ -51,7 +51,7 @@ UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
 INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
-INNER |= {"Claiming", "Pointing", "WorkspaceSweep"}
+INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -57,7 +57,7 @@ async def test_a_reference_that_fits_nothing_is_not_found(lab: Lab) -> None:
 async def test_an_ambiguous_reference_lists_the_candidates(lab: Lab) -> None:
     one = await lab.workspaces.start("architect", "brave-heron")
     two = await lab.workspaces.start("implementer", "brave-otter")
-    with pytest.raises(AmbiguousError, match=r"fits 2 workspaces.*brave-otter.*brave-heron") as raised:
+    with pytest.raises(AmbiguousError, match=r"fits 2 workspaces.*brave-heron.*brave-otter") as raised:
         await lab.workspaces.resolve("brave")
     assert {candidate.id for candidate in raised.value.candidates} == {one.id, two.id}
 

@@ -60,7 +60,8 @@ async def test_a_lost_session_comes_back_by_touch(lab: Lab) -> None:
         made = await lab.workspaces.start("implementer", touch.replace("_", "-"))
         async with lab.workspaces.hold(made.id):
             lab.places.host_of.kill(made.id)
-            more = {"rename": ["another-name"], "update": [{"a": 1}], "claim": ["src/" + touch]}.get(touch, [])
+            arguments: dict[str, list[Any]] = {"rename": ["another-name"], "update": [{"a": 1}], "claim": ["src/" + touch]}
+            more = arguments.get(touch, [])
             await getattr(lab.workspaces, touch)(made.id, *more)
             back = await lab.workspaces.get(made.id)
             assert back is not None

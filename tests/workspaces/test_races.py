@@ -75,7 +75,7 @@ async def a_stale_name_is_wanted_while_its_session_is_touched(simulation: Simula
     open_ = [one for one in await kind.list() if one.name == "lead"]
     assert len(open_) <= 1
     if outcomes[0].done:
-        assert open_[0].id == outcomes[0].value.id
+        assert open_[0].id == outcomes[0].result().id
 
 
 async def a_session_is_renamed_twice(simulation: Simulation) -> None:
@@ -83,7 +83,7 @@ async def a_session_is_renamed_twice(simulation: Simulation) -> None:
     kind = at_work(simulation)
     one = await kind.start("implementer", "first")
     expected(await simulation.race(lambda: kind.rename(one.id, "second"), lambda: kind.rename(one.id, "third")))
-    kept = (await kind.get(one.id)).name
+    kept: str = (await kind.get(one.id)).name
     for name in {"first", "second", "third"} - {kept}:
         assert (await kind.start("implementer", name)).name == name
     with pytest.raises(NameTakenError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -245,12 +245,13 @@ async def test_a_session_that_is_not_there_is_not_found(lab: Lab) -> None:
 
 
 def test_a_policy_checks_what_it_is_given() -> None:
-    for wrong in (
+    rows: tuple[dict[str, Any], ...] = (
         {"stale_after": timedelta(0)},
         {"heartbeat_every": None},
         {"max_active_per_role": {"x": -1}},
         {"max_claims": -1},
-    ):
+    )
+    for wrong in rows:
         with pytest.raises(InvalidValueError):
-            WorkspacePolicy(**wrong)  # type: ignore[arg-type]
+            WorkspacePolicy(**wrong)
     assert WorkspacePolicy(stale_after=None, idle_after=None).stale_after is None

@@ -5,16 +5,15 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from sojourn.core.batch import Answer, Change, Delete, Point, Refusal
+from sojourn.core.batch import Answer, Delete, Point, Refusal
 from sojourn.core.codec import Json, check_text
-from sojourn.core.names import generate_name, validate_name
+from sojourn.core.names import validate_name
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, Page, make_cursor, page_limit, read_cursor
-from sojourn.core.session import Alias, AliasKey, Session
+from sojourn.core.session import AliasKey, Session
 from sojourn.core.times import span
 from sojourn.errors import InvalidNameError, InvalidValueError, NameTakenError, RoleInUseError, UnknownRoleError
-from sojourn.kinds.workspaces import project as projects
 from sojourn.kinds.workspaces import rules
 from sojourn.kinds.workspaces.claiming import Claiming, check_claim
 from sojourn.kinds.workspaces.holding import WorkspaceHold
@@ -23,13 +22,12 @@ from sojourn.kinds.workspaces.places import Places
 from sojourn.kinds.workspaces.pointing import PointerChoice, Pointing
 from sojourn.kinds.workspaces.reader import Reader
 from sojourn.kinds.workspaces.resources import check_resource
-from sojourn.kinds.workspaces.rules import KIND, NewWorkspace
+from sojourn.kinds.workspaces.rules import KIND
+from sojourn.kinds.workspaces.starting import Starting
 from sojourn.shell.lease import Lease
 from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
 
 _AGAIN: Final = Refusal("version")
-_PLAIN: Final = 3
-"""How many generated names are tried before one gets a suffix."""
 
 
 class AsyncWorkspaces:
@@ -40,6 +38,7 @@ class AsyncWorkspaces:
         self._policy = policy
         self._reader = Reader(unit, policy, places)
         self._pointing = Pointing(self._reader)
+        self._starting = Starting(unit, policy, self._reader)
         self._claiming = Claiming(unit, policy, self._reader)
 
     # -- starting --------------------------------------------------------------------------------------------------
@@ -69,12 +68,12 @@ class AsyncWorkspaces:
         operation = operation_key(key)
         project = self._reader.project_id(project_id)
         plan = await self._pointing.plan(pointer, replace, project_id)
-        made, again = await self._make(project, new, operation, fingerprint("workspace.start", *new.asked))
+        made, again = await self._starting.make(project, new, operation, fingerprint("workspace.start", *new.asked))
         try:
-            return await self._pointing.point(await self._shown(made), plan)
+            return await self._pointing.point(made, plan)
         except BaseException:
             if not again:
-                await self._remove(made)
+                await self._remove(made.id)
             raise
 
     async def start_system(self, role: str, *, project_id: str | None = None, key: str | None = None) -> Workspace:
@@ -82,67 +81,7 @@ class AsyncWorkspaces:
         new = rules.new_workspace(self._policy, role, system=True)
         project = self._reader.project_id(project_id)
         operation, mark = operation_key(key), fingerprint("workspace.start_system", *new.asked)
-        return await self._shown((await self._make(project, new, operation, mark))[0])
-
-    async def _make(self, project: str, new: NewWorkspace, operation: str | None, mark: str) -> tuple[str, bool]:
-        """A session and its name in one commit, and whether that was done before under this operation id.
-
-        One round trip where nothing is in the way.
-        """
-        id, tries = self._unit.new_id(project), 0
-        name, epoch = new.name or generate_name(), 0
-        displaced: tuple[Change, ...] = ()
-
-        async def step() -> tuple[str, bool] | Refusal:
-            nonlocal name, epoch, displaced, tries
-            base, admitted = await self._admit(project, new.role, system=new.system)
-            create = rules.create(id, project, new, base, name, rules.stale(self._policy))
-            changes = (create, *displaced, Point(rules.name_key(project, name), id, epoch), *admitted)
-            answer = await self._unit.attempt(project, *changes, key=operation, fingerprint=mark)
-            refusal = answer.refusal
-            if refusal is None:
-                return answer.moved[0].id, answer.replayed
-            displaced = ()
-            if refusal.alias is not None:
-                free = await self._freeing(refusal.alias, name if new.name else None)
-                if free is None:
-                    tries += 1
-                    name, epoch = generate_name(suffix=tries >= _PLAIN), 0
-                else:
-                    displaced, epoch = free, refusal.alias.epoch
-            return refusal if refusal.reason == "key" else _AGAIN
-
-        return await perform(step, KIND)
-
-    async def _freeing(self, alias: Alias, wanted: str | None) -> tuple[Change, ...] | None:
-        """What takes a name from a session that is over; None, or `NameTakenError` for a name that is ``wanted``, if not."""
-        found = None if alias.target is None else await self._reader.find(alias.target)
-        if found is None or found.session is None or found.session.state != "active":
-            return ()
-        if not rules.is_open(found.session, found.now):
-            return (rules.expired(found.session, due=True)[0],)
-        if wanted is None:
-            return None
-        holder = self._reader.shown(found.session, found.now)
-        raise NameTakenError(
-            f"the name {wanted!r} is taken by a session that is {holder.state} ({holder.role}, {holder.id[-8:]}).",
-            hint="Choose another, or leave it out to have one made.",
-            record=holder,
-            holder=holder.id,
-        )
-
-    async def _admit(self, project: str, role: str, *, system: bool, but: str = "") -> tuple[str, tuple[Change, ...]]:
-        """What a role counts under, and what must still hold in the commit that adds one more live session of it."""
-        capped = self._policy.max_active_per_role and not system
-        if role in rules.BUILTIN and not (capped and projects.limits(self._policy, role, role)):
-            return role, ()
-        kept = await self._reader.project(project)
-        base = kept.base_of(role)
-        found = {} if system else projects.limits(self._policy, role, base)
-        if found:
-            projects.check_limits(found, await self._reader.counted(project, but=but))
-            return base, (kept.unchanged(),)
-        return base, () if role in rules.BUILTIN else (kept.same_roles(),)
+        return (await self._starting.make(project, new, operation, mark))[0]
 
     async def _remove(self, id: str) -> Session | None:
         """Take a session away with its name; as it was, None when there was none."""
@@ -162,21 +101,20 @@ class AsyncWorkspaces:
         one (4 characters or more), a name, the beginning of one, or ``-`` for the previous session; `AmbiguousError` lists
         the candidates. A pointer to nothing: `OrphanPointerError`.
         """
-        found, source = await self._pointing.resolve(session, project_id)
-        return Resolved(self._reader.shown(found, await self._unit.engine.now()), source)
+        found, now, source = await self._pointing.resolve(session, project_id)
+        return Resolved(self._reader.shown(found, now), source)
 
     async def load_active(self, session: str | None = None, *, project_id: str | None = None) -> Workspace:
         """The session that is meant, marked as active at most every ``heartbeat_every``.
 
         As `resolve`; `EndedError` and `ExpiredError` (they carry the session) for one that is over. A lost one is back.
         """
-        found, _ = await self._pointing.resolve(session, project_id)
-        now = await self._unit.engine.now()
+        found, now, _ = await self._pointing.resolve(session, project_id)
         lost = rules.is_lost(found, now, self._reader.gripped(found))
         quiet = rules.time_of(found, now) - found.active_at >= span(self._policy.heartbeat_every)
         if rules.is_open(found, now) and not lost and not quiet:
             return self._reader.shown(found, now)
-        return await self._shown(await self._touch(found.id, None))
+        return await self._touch(found.id, None, seen=(found, now))
 
     async def get(self, id: str, *, project_id: str | None = None) -> Workspace | None:
         """The session with this id, in whatever state; None when there is none (in that project)."""
@@ -224,7 +162,7 @@ class AsyncWorkspaces:
 
         Under a ``lease`` that is not current any more: `LeaseLostError`.
         """
-        return await self._shown(await self._touch(id, project_id, _number(lease)))
+        return await self._touch(id, project_id, _number(lease))
 
     async def resume(
         self,
@@ -235,9 +173,9 @@ class AsyncWorkspaces:
         project_id: str | None = None,
     ) -> Workspace:
         """Take a session up again, an idle or lost one too, and point at it as `start` does."""
-        found, _ = await self._pointing.resolve(check_text(ref, "ref"), project_id)
+        found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project_id)
         plan = await self._pointing.plan(pointer, replace, project_id)
-        return await self._pointing.point(await self._shown(await self._touch(found.id, None)), plan)
+        return await self._pointing.point(await self._touch(found.id, None, seen=(found, now)), plan)
 
     async def use(
         self,
@@ -251,9 +189,10 @@ class AsyncWorkspaces:
 
         `PointerHeldError` where only the project's pointer is there and a live session is behind it, unless ``replace``.
         """
-        found, _ = await self._pointing.resolve(check_text(ref, "ref"), project_id)
-        session, now = await self._reader.open(found.id)
-        shown = self._reader.shown(session, now)
+        found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project_id)
+        if not rules.is_open(found, now):
+            raise self._reader.over(found, now)
+        shown = self._reader.shown(found, now)
         plan = await self._pointing.plan(pointer, replace, project_id)
         return await self._pointing.point(shown, await self._pointing.insist(plan, shown))
 
@@ -282,7 +221,7 @@ class AsyncWorkspaces:
             answer = await self._unit.attempt(session.home, write, *displaced, *points, key=operation, fingerprint=mark)
             displaced = ()
             if answer.refusal is not None and answer.refusal.alias is not None:
-                displaced = await self._freeing(answer.refusal.alias, wanted) or ()  # type: ignore[assignment]
+                displaced = await self._starting.freeing(answer.refusal.alias, wanted) or ()  # type: ignore[assignment]
                 epoch = answer.refusal.alias.epoch
             return self._done(answer)
 
@@ -346,7 +285,7 @@ class AsyncWorkspaces:
             asked = await self._asked(self._reader.project_id(project_id), operation, mark)
             if asked is not None and asked.moved:
                 return await self._shown(asked.moved[0].id)
-        found, _ = await self._pointing.resolve(session, project_id)
+        found, _, _ = await self._pointing.resolve(session, project_id)
 
         async def step() -> bool | Refusal:
             session, now = await self._reader.session(found.id)
@@ -486,15 +425,24 @@ class AsyncWorkspaces:
     async def _shown(self, id: str) -> Workspace:
         return self._reader.shown(*await self._reader.session(id))
 
-    async def _touch(self, id: str, project: object, lease: tuple[str, int] | None = None) -> str:
-        """Something was done in a session; its id."""
+    async def _touch(
+        self, id: str, project: object, lease: tuple[str, int] | None = None, *, seen: tuple[Session, int] | None = None
+    ) -> Workspace:
+        """Something was done in a session; ``seen``: it and the time, as they were just read."""
+        last = seen
 
-        async def step() -> str | Refusal:
-            session, now = await self._reader.open(id, project)
+        async def step() -> Workspace | Refusal:
+            nonlocal last
+            session, now = last or await self._reader.open(id, project)
+            last = None
+            if not rules.is_open(session, now):
+                raise self._reader.over(session, now)
             if lease is None and rules.is_lost(session, now, self._reader.gripped(session)):
-                return await self._bring_back(session)
+                done = await self._bring_back(session)
+                return await self._shown(id) if done is True else done
             answer = await self._unit.attempt(session.home, rules.touched(id, self._policy, lease))
-            return id if self._done(answer) is True else answer.refusal or _AGAIN
+            done = self._done(answer)
+            return self._reader.shown(rules.after_touch(session, answer), answer.now) if done is True else done
 
         return await perform(step, KIND)
 
@@ -507,12 +455,12 @@ class AsyncWorkspaces:
         if rules.is_lost(session, now, self._reader.gripped(session)):
             await self._touch(session.id, None)
 
-    async def _bring_back(self, session: Session) -> str | Refusal:
+    async def _bring_back(self, session: Session) -> Literal[True] | Refusal:
         """A lost session counts as live again, if its role may have one more."""
         data = rules.data_of(session)
-        _, admitted = await self._admit(session.home, data["role"], system=bool(data.get("system")), but=session.id)
+        _, admitted = await self._starting.admit(session.home, data["role"], system=bool(data.get("system")), but=session.id)
         answer = await self._unit.attempt(session.home, rules.revived(session, self._policy), *admitted)
-        return session.id if answer.refusal is None else _AGAIN
+        return True if answer.refusal is None else _AGAIN
 
     async def _asked(self, home: str, operation: str | None, mark: str) -> Answer | None:
         """The answer an operation id already has; asked with a guard that never holds, so that nothing is stored."""
@@ -527,7 +475,7 @@ class AsyncWorkspaces:
         return None
 
     @staticmethod
-    def _done(answer: Answer) -> bool | Refusal:
+    def _done(answer: Answer) -> Literal[True] | Refusal:
         """True; or another try, which finds out what is there now, where the session was changed or is over meanwhile."""
         if answer.refusal is None:
             return True

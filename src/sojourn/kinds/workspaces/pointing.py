@@ -37,22 +37,22 @@ class Pointing:
 
     # -- where it leads --------------------------------------------------------------------------------------------
 
-    async def resolve(self, session: object, project: object) -> tuple[Session, Source]:
-        """The session that is meant, and what led to it: the argument, ``SOJOURN_SESSION``, a pointer.
+    async def resolve(self, session: object, project: object) -> tuple[Session, int, Source]:
+        """The session that is meant, the time, and what led to it: the argument, ``SOJOURN_SESSION``, a pointer.
 
         What was chosen explicitly and fails is an error; nothing else is tried. A project that is named by its id has no
         directory, so only the argument counts there.
         """
         if session is not None:
-            return await self._referred(check_text(session, "session", 512), project), "argument"
+            return *await self._referred(check_text(session, "session", 512), project), "argument"
         if project is not None:
             raise NoSessionError("no session was named.", hint="Pass the session; a project's id alone names none.")
         chosen = self._reader.places.chosen()
         if chosen is not None:
-            return await self._referred(check_text(chosen, "SOJOURN_SESSION", 512), None), "environment"
+            return *await self._referred(check_text(chosen, "SOJOURN_SESSION", 512), None), "environment"
         return await self._pointed()
 
-    async def _referred(self, text: str, project: object) -> Session:
+    async def _referred(self, text: str, project: object) -> tuple[Session, int]:
         if not text.strip():
             raise NoSessionError("the session that was named is blank.", hint="Give an id, the tail of one, or a name.")
         if text.strip() == "-":
@@ -66,18 +66,18 @@ class Pointing:
         except NoProjectError:
             return None
 
-    async def _previous(self, project: object) -> Session:
+    async def _previous(self, project: object) -> tuple[Session, int]:
         if project is not None:
             raise NoSessionError("'-' is the previous session of a directory; a project's id has none.", hint="Name one.")
         previous = self._reader.places.previous()
         if previous is None:
             raise NoSessionError("there was no session here before the present one.", hint="Name one: sojourn workspace list")
-        found = (await self._reader.find(previous)).session
-        if found is None:
+        found = await self._reader.find(previous)
+        if found.session is None:
             raise self._reader.unknown(previous)
-        return found
+        return found.session, found.now
 
-    async def _pointed(self) -> tuple[Session, Source]:
+    async def _pointed(self) -> tuple[Session, int, Source]:
         places = self._reader.places
         project, key = places.project_id(), places.keyed_by()
         for spot in _SPOTS:
@@ -86,10 +86,11 @@ class Pointing:
             text = places.read(spot)
             if text is None:
                 continue
-            session = (await self._reader.find(text)).session
+            found = await self._reader.find(text)
+            session = found.session
             if session is None or session.home != project:
                 raise self._orphan(spot, text, session)
-            return session, cast("Source", key if spot == "terminal" else "project")
+            return session, found.now, cast("Source", key if spot == "terminal" else "project")
         raise NoSessionError(
             "nobody is at work here: no session was named and no pointer names one.",
             hint="Start one: sojourn workspace start --role implementer; or set SOJOURN_SESSION.",

@@ -141,8 +141,8 @@ class Reader:
 
     # -- references ------------------------------------------------------------------------------------------------
 
-    async def referred(self, reference: str, project: str | None) -> Session:
-        """The one session that a reference names: an id, a tail of an id, a name or the beginning of one.
+    async def referred(self, reference: str, project: str | None) -> tuple[Session, int]:
+        """The one session that a reference names, and the time: an id, a tail of an id, a name or the beginning of one.
 
         A name that somebody has goes before one that somebody had. `AmbiguousError` lists the candidates.
         """
@@ -154,33 +154,35 @@ class Reader:
         found = await self._by_name(text, project)
         if found is not None:
             return found
-        matches = {row.id: row for row in (*await self._by_tail(text, project), *await self._by_prefix(text, project))}
+        now = await self._unit.engine.now()
+        matches = {row.id: row for row in (*await self._by_tail(text, project), *await self._by_prefix(text, project, now))}
         if len(matches) > 1:
-            raise await self._ambiguous(text, matches.values())
+            raise self._ambiguous(text, matches.values(), now)
         if not matches:
             raise self.unknown(text)
-        return next(iter(matches.values()))
+        return next(iter(matches.values())), now
 
-    async def _by_id(self, id: str, project: str | None) -> Session:
-        session = (await self.find(id)).session
-        if session is None:
+    async def _by_id(self, id: str, project: str | None) -> tuple[Session, int]:
+        found = await self.find(id)
+        if found.session is None:
             raise self.unknown(id)
-        if project is not None and session.home != project:
+        if project is not None and found.session.home != project:
             raise NotFoundError(
-                f"workspace {id} belongs to another project ({session.home}).", hint="Change to that project's directory."
+                f"workspace {id} belongs to another project ({found.session.home}).",
+                hint="Change to that project's directory.",
             )
-        return session
+        return found.session, found.now
 
-    async def _by_name(self, name: str, project: str) -> Session | None:
+    async def _by_name(self, name: str, project: str) -> tuple[Session, int] | None:
         """Who has a name, or else had it last."""
         if not name or not name.isascii() or not name.isprintable():
             return None
         key = rules.name_key(project, name)
-        session = (await self._unit.follow(project, key.namespace, key.key)).session
-        if session is not None and session.kind == KIND:
-            return session
+        found = await self._unit.follow(project, key.namespace, key.key)
+        if found.session is not None and found.session.kind == KIND:
+            return found.session, found.now
         async for past in self._tagged(rules.past_name_tag(project, name), READABLE_STATES):
-            return past
+            return past, found.now
         return None
 
     async def _by_tail(self, text: str, project: str) -> list[Session]:
@@ -190,17 +192,15 @@ class Reader:
         rows = [row async for row in self._tagged(rules.tail_tag(project, tail), READABLE_STATES)]
         return [row for row in rows if row.id.endswith(tail)]
 
-    async def _by_prefix(self, text: str, project: str) -> list[Session]:
+    async def _by_prefix(self, text: str, project: str, now: int) -> list[Session]:
         """Those at work whose name begins so."""
         if not text:
             return []
-        now = await self._unit.engine.now()
         rows = [row async for row in self.of_project(project)]
         return [row for row in rows if rules.data_of(row)["name"].startswith(text) and rules.is_open(row, now)]
 
-    async def _ambiguous(self, text: str, rows: Iterable[Session]) -> AmbiguousError:
-        now = await self._unit.engine.now()
-        candidates = tuple(self.shown(row, now) for row in rows)
+    def _ambiguous(self, text: str, rows: Iterable[Session], now: int) -> AmbiguousError:
+        candidates = tuple(sorted((self.shown(row, now) for row in rows), key=lambda one: (one.name, one.id)))
         names = ", ".join(f"{one.name} ({one.id[-8:]}, {one.state})" for one in candidates[:_SHOWN])
         more = f", and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
         return AmbiguousError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, cast
 
-from sojourn.core.batch import Create, Deadline, Guard, Path, Point, Touch, Write
+from sojourn.core.batch import Answer, Create, Deadline, Guard, Path, Point, Touch, Write
 from sojourn.core.codec import Json, Schema, check_key, check_text, encode
 from sojourn.core.names import validate_name
 from sojourn.core.session import AliasKey, Session, State
@@ -260,6 +260,36 @@ def create(
         active_at=active_at,
         ended_at=ended_at,
     )
+
+
+def made(create: Create, tenant: str, project: str, answer: Answer) -> Session:
+    """The session that a commit has made, as it would be read now."""
+    (moved, *_), now = answer.moved, answer.now
+    return Session(
+        tenant=tenant,
+        id=create.id,
+        kind=KIND,
+        home=project,
+        owner=create.owner,
+        state="active",
+        version=moved.version,
+        phase=moved.phase,
+        created_at=now,
+        mark=now,
+        active_at=now,
+        deadline=moved.deadline,
+        ended_at=None,
+        last_sequence=0,
+        counters={},
+        data=create.data,
+    )
+
+
+def after_touch(session: Session, answer: Answer) -> Session:
+    """A session that a commit has touched, as it would be read now."""
+    moved, now = next(moved for moved in answer.moved if moved.id == session.id), answer.now
+    active_at = max(session.active_at, now)
+    return replace(session, version=moved.version, mark=now, active_at=active_at, deadline=moved.deadline)
 
 
 def touched(session: str, policy: WorkspacePolicy, lease: tuple[str, int] | None = None) -> Touch | Write:
