@@ -110,7 +110,7 @@ class Reader:
     ) -> AsyncIterator[Session]:
         """Every session of a project (of a role), newest first, behind the one with this id."""
         tag = rules.project_tag(project) if role is None else rules.role_tag(project, role)
-        async for session in self._tagged(tag, states, after):
+        async for session in self._tagged(project, tag, states, after):
             yield session
 
     async def live(self, project: str) -> list[Session]:
@@ -128,10 +128,14 @@ class Reader:
                 counts.update({data["role"], data["base"]})
         return counts
 
-    async def _tagged(self, tag: str, states: tuple[State, ...], after: str | None = None) -> AsyncIterator[Session]:
+    async def _tagged(
+        self, project: str, tag: str, states: tuple[State, ...], after: str | None = None
+    ) -> AsyncIterator[Session]:
         place = None if after is None else (0, after)
         while True:
-            query = SessionQuery(self._unit.tenant, (KIND,), states, None, tag, "created", limit=_PAGE, after=place)
+            query = SessionQuery(
+                self._unit.tenant, (KIND,), states, None, tag, "created", limit=_PAGE, after=place, home=project
+            )
             rows = await self._unit.engine.list(query)
             for row in rows:
                 yield row
@@ -181,7 +185,7 @@ class Reader:
         found = await self._unit.follow(project, key.namespace, key.key)
         if found.session is not None and found.session.kind == KIND:
             return found.session, found.now
-        async for past in self._tagged(rules.past_name_tag(project, name), READABLE_STATES):
+        async for past in self._tagged(project, rules.past_name_tag(project, name), READABLE_STATES):
             return past, found.now
         return None
 
@@ -189,7 +193,7 @@ class Reader:
         tail = text.upper()
         if not len(tail) >= rules.TAIL or not tail.isascii() or not tail.isalnum():
             return []
-        rows = [row async for row in self._tagged(rules.tail_tag(project, tail), READABLE_STATES)]
+        rows = [row async for row in self._tagged(project, rules.tail_tag(project, tail), READABLE_STATES)]
         return [row for row in rows if row.id.endswith(tail)]
 
     async def _by_prefix(self, text: str, project: str, now: int) -> list[Session]:

@@ -46,3 +46,10 @@ def state_of(
     if is_lost(active_at, hold_ttl, now, gripped):
         return "lost"
     return "idle" if idle_after is not None and now - active_at >= idle_after else "active"
+
+
+def over_at(state: WorkspaceState, deadline: int | None, ended_at: int | None) -> int | None:
+    """When it was over: an expired one when it went stale, whenever that was noticed."""
+    if state != "expired":
+        return ended_at
+    return min(moment for moment in (deadline, ended_at) if moment is not None)
