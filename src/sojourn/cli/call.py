@@ -106,7 +106,7 @@ class Call:
             )
         if given is not None:
             return _as_url(given)
-        from sojourn.store import default_url
+        from sojourn.project.root import default_url
 
         return default_url()
 

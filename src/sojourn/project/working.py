@@ -1,0 +1,134 @@
+"""The project of the working directory as ``store.workspaces`` asks for it: `sojourn.kinds.workspaces.places.Places`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from sojourn.errors import PointerError
+from sojourn.project import caller, files, holds, identity
+from sojourn.project.locks import Alone
+from sojourn.project.root import Root, require
+
+if TYPE_CHECKING:
+    from sojourn.kinds.workspaces.places import Grip, Spot
+
+_POINTER = "session"
+_PREVIOUS = ".previous"
+_LOCK = "pointers.lock"
+
+
+class Working:
+    """Asked anew at each call: the directory and the environment may change while a program runs."""
+
+    def project_id(self) -> str:
+        """The id of the project; `NoProjectError`, `UnsafeProjectError`, `CopiedProjectError`."""
+        return identity.project_of(require())
+
+    def chosen(self) -> str | None:
+        """What ``SOJOURN_SESSION`` says; None when it is unset or blank."""
+        return caller.chosen()
+
+    def keyed_by(self) -> Literal["agent", "terminal"] | None:
+        """What the ``terminal`` pointer belongs to here."""
+        found = caller.caller()
+        if found is None:
+            return None
+        return "agent" if found.kind == "agent" else "terminal"
+
+    def read(self, spot: Spot) -> str | None:
+        """What a pointer says; None when there is none, or it is blank."""
+        path = pointer_path(require(), spot)
+        return None if path is None else files.read_text(path) or None
+
+    def write(self, spot: Spot, session: str) -> None:
+        """Point at a session; what was there is `previous` from now on."""
+        with _Changing(spot) as path:
+            _point(path, files.read_text(path) or None, session)
+
+    def swap(self, spot: Spot, before: str | None, session: str) -> bool:
+        """As `write`, if the pointer still says ``before``."""
+        with _Changing(spot) as path:
+            found = files.read_text(path) or None
+            if found != before:
+                return False
+            _point(path, found, session)
+            return True
+
+    def clear(self, spot: Spot) -> None:
+        """Remove a pointer; idempotent."""
+        with _Changing(spot) as path:
+            files.remove(path)
+
+    def previous(self) -> str | None:
+        """The session before the present one, of the agent's or terminal's pointer where there is one, or the project's."""
+        root = require()
+        spots: tuple[Spot, ...] = ("terminal", "project")
+        for spot in spots:
+            path = pointer_path(root, spot)
+            if path is not None and files.read_text(path):
+                return files.read_text(path + _PREVIOUS) or None
+        return None
+
+    def where(self, spot: Spot) -> str:
+        """The path of a pointer's file."""
+        path = pointer_path(require(), spot)
+        return "a pointer of an agent or a terminal" if path is None else path
+
+    def host(self) -> str:
+        """This host as it runs now."""
+        return holds.host()
+
+    def hold(self, session: str) -> Grip:
+        """Hold a session as this process, until it lets go or ends."""
+        return holds.hold(session)
+
+    def held(self, session: str) -> bool | None:
+        """Whether a living process of this host holds a session; None where that cannot be told."""
+        return holds.held(session)
+
+
+class _Changing:
+    """A pointer while it is changed, by nobody else meanwhile; gives the path of its file."""
+
+    def __init__(self, spot: Spot) -> None:
+        root = require()
+        identity.project_of(root)
+        path = pointer_path(root, spot)
+        if path is None:
+            raise PointerError(
+                "there is no pointer of an agent or a terminal here: none of them says which it is.",
+                hint="Set SOJOURN_AGENT to a name of your own, or use the project's pointer.",
+            )
+        self._root = root
+        self._path = path
+        self._alone = Alone(os.path.join(root.state, _LOCK))
+
+    def __enter__(self) -> str:
+        self._alone.__enter__()
+        try:
+            identity.settle(self._root)
+            files.make_directory(os.path.dirname(self._path))
+        except BaseException:
+            self._alone.__exit__(None, None, None)
+            raise
+        return self._path
+
+    def __exit__(self, *error: object) -> None:
+        self._alone.__exit__(None, None, None)
+
+
+def pointer_path(root: Root, spot: Spot) -> str | None:
+    """The file of a pointer; None for that of an agent or terminal where there is none."""
+    if spot == "terminal":
+        found = caller.caller()
+        return None if found is None else os.path.join(root.state, identity.POINTERS, found.key)
+    if not root.worktree:
+        return os.path.join(root.state, _POINTER)
+    return os.path.join(root.state, identity.WORKTREES, caller.key_of(root.worktree), _POINTER)
+
+
+def _point(path: str, before: str | None, session: str) -> None:
+    if before is not None and before != session:
+        files.write_text(path + _PREVIOUS, before)
+    files.write_text(path, session)
