@@ -23,7 +23,13 @@ TENANT: Final = "sojourn.service"
 API: Final = "api"
 
 ACTIONS: Final = ("read", "write")
-SCOPES: Final = (ADMIN, *ACTIONS, *(f"{kind}s:{action}" for kind in KINDS for action in ACTIONS), "sessions:read", "sessions:write")
+SCOPES: Final = (
+    ADMIN,
+    *ACTIONS,
+    *(f"{kind}s:{action}" for kind in KINDS for action in ACTIONS),
+    "sessions:read",
+    "sessions:write",
+)
 
 
 def service_logins(store: AsyncStore, policy: LoginPolicy) -> AsyncLogins:
@@ -56,9 +62,14 @@ class LoginKeys:
         chosen = sorted(set(scopes))
         unknown = [scope for scope in chosen if scope not in SCOPES]
         if unknown or not chosen:
-            raise InvalidValueError(f"there is no scope {unknown[0]!r}." if unknown else "a key needs a scope.", hint=f"Scopes: {', '.join(SCOPES)}.")
+            raise InvalidValueError(
+                f"there is no scope {unknown[0]!r}." if unknown else "a key needs a scope.",
+                hint=f"Scopes: {', '.join(SCOPES)}.",
+            )
         if tenant == TENANT:
-            raise InvalidValueError(f"the tenant {TENANT!r} is the service's own.", hint="Name the tenant that the key may reach.")
+            raise InvalidValueError(
+                f"the tenant {TENANT!r} is the service's own.", hint="Name the tenant that the key may reach."
+            )
         metadata = {"tenant": tenant, "scopes": chosen}
         return await self._logins.create(name, client_type=API, metadata=metadata)
 
