@@ -54,6 +54,15 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
     from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.kinds.games.api import AsyncGames as AsyncGames
+    from sojourn.kinds.games.model import Game as Game
+    from sojourn.kinds.games.model import GamePolicy as GamePolicy
+    from sojourn.kinds.games.model import Narration as Narration
+    from sojourn.kinds.games.model import Player as Player
+    from sojourn.kinds.games.model import Submitted as Submitted
+    from sojourn.kinds.games.model import Swapped as Swapped
+    from sojourn.kinds.games.model import Turn as Turn
+    from sojourn.kinds.games.model import Window as Window
     from sojourn.sessions import AsyncSessions as AsyncSessions
     from sojourn.sessions import SessionInfo as SessionInfo
     from sojourn.shell.feed import Event as Event
@@ -65,6 +74,7 @@ if TYPE_CHECKING:
     from sojourn.store import aopen as aopen
     from sojourn.sync.contexts import Contexts as Contexts
     from sojourn.sync.conversations import Conversations as Conversations
+    from sojourn.sync.games import Games as Games
     from sojourn.sync.opening import open as open
     from sojourn.sync.runner import Runner as Runner
     from sojourn.sync.sessions import Sessions as Sessions
@@ -87,6 +97,8 @@ _HOMES = {
     "sojourn.kinds.conversations.api": "AsyncConversations",
     "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages",
     "sojourn.kinds.conversations.summary": "extractive",
+    "sojourn.kinds.games.api": "AsyncGames",
+    "sojourn.kinds.games.model": "Game GamePolicy Narration Player Submitted Swapped Turn Window",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
@@ -94,6 +106,7 @@ _HOMES = {
     "sojourn.store": "AsyncStore Erased aopen",
     "sojourn.sync.contexts": "Contexts",
     "sojourn.sync.conversations": "Conversations",
+    "sojourn.sync.games": "Games",
     "sojourn.sync.opening": "open",
     "sojourn.sync.runner": "Runner",
     "sojourn.sync.sessions": "Sessions",
@@ -110,6 +123,7 @@ __all__ = [
     "Assembly",
     "AsyncContexts",
     "AsyncConversations",
+    "AsyncGames",
     "AsyncRunner",
     "AsyncSessions",
     "AsyncStore",
@@ -131,6 +145,9 @@ __all__ = [
     "Event",
     "ExpiredError",
     "FullError",
+    "Game",
+    "GamePolicy",
+    "Games",
     "Hit",
     "Identity",
     "InvalidCursorError",
@@ -146,9 +163,11 @@ __all__ = [
     "Message",
     "Messages",
     "NameTakenError",
+    "Narration",
     "NotFoundError",
     "OutcomeUnknownError",
     "Page",
+    "Player",
     "ReadOnlyError",
     "Runner",
     "SchemaError",
@@ -156,10 +175,14 @@ __all__ = [
     "Sessions",
     "SojournError",
     "Store",
+    "Submitted",
     "SummariserError",
+    "Swapped",
     "Swept",
+    "Turn",
     "UnavailableError",
     "UnsupportedError",
+    "Window",
     "__version__",
     "aopen",
     "approximate_tokens",

@@ -23,6 +23,9 @@ from sojourn.kinds.contexts.sweep import ContentSweep
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
+from sojourn.kinds.games.api import AsyncGames
+from sojourn.kinds.games.model import GamePolicy
+from sojourn.kinds.games.sweep import GameSweep
 from sojourn.sessions import KINDS, AsyncSessions
 from sojourn.shell.feed import Event, cursor_text, follow
 from sojourn.shell.lease import Holding, Lease, renew
@@ -63,6 +66,7 @@ class Settings:
     ids: Ids
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
+    games: GamePolicy = field(default_factory=GamePolicy)
 
 
 class AsyncStore:
@@ -70,6 +74,7 @@ class AsyncStore:
 
     conversations: AsyncConversations
     contexts: AsyncContexts
+    games: AsyncGames
     sessions: AsyncSessions
 
     def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
@@ -80,7 +85,9 @@ class AsyncStore:
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
         self.contexts = AsyncContexts(self._unit, settings.contexts)
-        self.sessions = AsyncSessions(self._unit, {"context": self.contexts._removal.remove})
+        self.games = AsyncGames(self._unit, settings.games, self._closing)
+        removers = {"context": self.contexts._removal.remove, "game": self.games._lobby.remove}
+        self.sessions = AsyncSessions(self._unit, removers)
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -128,7 +135,7 @@ class AsyncStore:
         return cursor_text(await self._engine.tip())
 
     async def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
-        """One bounded background pass: due folds, decay, unused contents, the search index, purging. Counts by name."""
+        """One bounded background pass: due windows and folds, decay, the search index, purging. Counts by name."""
         _check_limit(limit)
         return await sweep(self._engine, self.tenant, self._kinds(), limit, dry_run=dry_run)
 
@@ -154,6 +161,7 @@ class AsyncStore:
         """Remove one person from every kind, log, index and event: what they own is gone, what they wrote elsewhere empty."""
         owner = check_key(principal, "principal")
         sessions = entries = aliases = leases = 0
+        await self.games._lobby.forget(owner)
         while True:
             rows = await self._engine.erase(self.tenant, owner, _ERASE_ROWS)
             sessions, entries = sessions + rows.sessions, entries + rows.entries
@@ -213,6 +221,7 @@ class AsyncStore:
         return (
             ConversationSweep(self._unit, settings.conversations, self.conversations),
             ContentSweep(self._unit, settings.contexts),
+            GameSweep(self._unit, self.games),
         )
 
 
@@ -228,6 +237,7 @@ def make_async_store(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    games: GamePolicy | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
     if durability not in ("full", "normal"):
@@ -239,9 +249,11 @@ def make_async_store(
         raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
     if contexts is not None and not isinstance(contexts, ContextPolicy):
         raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
+    if games is not None and not isinstance(games, GamePolicy):
+        raise InvalidValueError(f"games must be a GamePolicy, not {type(games).__name__}.")
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
-    policies = conversations or ConversationPolicy(), contexts or ContextPolicy()
+    policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), games or GamePolicy()
     settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies)
     return AsyncStore(open_engine(opening), settings)
 
@@ -281,6 +293,7 @@ def aopen(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    games: GamePolicy | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
 
@@ -298,6 +311,7 @@ def aopen(
             ids=ids,
             conversations=conversations,
             contexts=contexts,
+            games=games,
         )
     )
 

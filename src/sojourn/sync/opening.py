@@ -5,6 +5,7 @@ from __future__ import annotations
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.games.model import GamePolicy
 from sojourn.shell.system import UserClock, UserIds
 from sojourn.store import make_async_store
 from sojourn.sync.store import Store
@@ -21,6 +22,7 @@ def open(  # the name is the package's: sojourn.open
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    games: GamePolicy | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
@@ -47,5 +49,6 @@ def open(  # the name is the package's: sojourn.open
             ids=ids,
             conversations=conversations,
             contexts=contexts,
+            games=games,
         )
     )
