@@ -96,6 +96,9 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
             if query.tag is not None and query.owner is not None:
                 walk += " and " + _of_session("owner = %s", table)
                 values.append(query.owner)
+            if query.home is not None:
+                walk += " and " + _of_session("home = %s", table)
+                values.append(query.home)
             walks.append(f"(select * from ({walk}) walk order by {order} limit %s)")  # noqa: S608
             values.append(query.limit)
     page = " union all ".join(walks) or "select 0::bigint as n, 0::bigint as bucket, '' as id where false"
@@ -113,19 +116,21 @@ def _of_session(condition: str, table: str) -> str:
     return f"exists (select from sojourn_session o where o.n = w.n and o.{condition})"
 
 
-def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
-    """How many active sessions, from an index alone."""
+def count_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None = None
+) -> tuple[str, list[str]]:
+    """How many active sessions, from an index alone where no home is asked for."""
+    table, where, values = "sojourn_session", "", [tenant, kind]
     if tag is not None:
-        return (
-            "select count(*) from sojourn_tag where tenant = %s and tag = %s and kind = %s and state = 'active'",
-            [tenant, tag, kind],
-        )
-    if owner is not None:
-        return (
-            "select count(*) from sojourn_session where tenant = %s and owner = %s and kind = %s and state = 'active'",
-            [tenant, owner, kind],
-        )
-    return "select count(*) from sojourn_session where tenant = %s and kind = %s and state = 'active'", [tenant, kind]
+        table, where = "sojourn_tag", " and tag = %s"
+        values.append(tag)
+    elif owner is not None:
+        where = " and owner = %s"
+        values.append(owner)
+    if home is not None:
+        where += " and " + _of_session("home = %s", table)
+        values.append(home)
+    return f"select count(*) from {table} w where tenant = %s and kind = %s and state = 'active'{where}", values  # noqa: S608
 
 
 def page_of(

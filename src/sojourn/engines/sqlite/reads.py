@@ -116,6 +116,9 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
             if query.tag is not None and query.owner is not None:
                 walk += f" and (select owner {_TAGGED}) = ?"
                 values.append(query.owner)
+            if query.home is not None:
+                walk += " and home = ?" if query.tag is None else f" and (select home {_TAGGED}) = ?"
+                values.append(query.home)
             walks.append(f"select * from ({walk} order by {order} limit ?)")  # noqa: S608
             values.append(query.limit)
     page = " union all ".join(walks)
@@ -126,19 +129,21 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
     return sql, [*values, query.limit]
 
 
-def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
-    """How many active sessions, from an index alone."""
+def count_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None = None
+) -> tuple[str, list[str]]:
+    """How many active sessions, from an index alone where no home is asked for."""
+    table, where, values = "session", "", [tenant, kind]
     if tag is not None:
-        return (
-            "select count(*) from sojourn_tag where tenant = ? and tag = ? and kind = ? and state = 'active'",
-            [tenant, tag, kind],
-        )
-    if owner is not None:
-        return (
-            "select count(*) from sojourn_session where tenant = ? and owner = ? and kind = ? and state = 'active'",
-            [tenant, owner, kind],
-        )
-    return "select count(*) from sojourn_session where tenant = ? and kind = ? and state = 'active'", [tenant, kind]
+        table, where = "tag", " and tag = ?"
+        values.append(tag)
+    elif owner is not None:
+        where = " and owner = ?"
+        values.append(owner)
+    if home is not None:
+        where += " and home = ?" if tag is None else f" and (select home {_TAGGED}) = ?"
+        values.append(home)
+    return f"select count(*) from sojourn_{table} where tenant = ? and kind = ? and state = 'active'{where}", values  # noqa: S608
 
 
 def read_events(

@@ -242,7 +242,7 @@ class Play:
             tip = await engine.tip()
             view = await self._reader.load(view.id)
             if view.session.phase == phase and not view.overdue and view.complete is None:
-                await engine.changed(tip, self._patience(view))
+                await engine.changed(tip, self._patience(view), session=view.id)
                 view = await self._reader.load(view.id)
 
     @staticmethod
