@@ -64,6 +64,15 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
     from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.kinds.games.api import AsyncGames as AsyncGames
+    from sojourn.kinds.games.model import Game as Game
+    from sojourn.kinds.games.model import GamePolicy as GamePolicy
+    from sojourn.kinds.games.model import Narration as Narration
+    from sojourn.kinds.games.model import Player as Player
+    from sojourn.kinds.games.model import Submitted as Submitted
+    from sojourn.kinds.games.model import Swapped as Swapped
+    from sojourn.kinds.games.model import Turn as Turn
+    from sojourn.kinds.games.model import Window as Window
     from sojourn.kinds.workspaces.api import AsyncWorkspaces as AsyncWorkspaces
     from sojourn.kinds.workspaces.holding import Held as Held
     from sojourn.kinds.workspaces.model import Claim as Claim
@@ -82,6 +91,7 @@ if TYPE_CHECKING:
     from sojourn.store import aopen as aopen
     from sojourn.sync.contexts import Contexts as Contexts
     from sojourn.sync.conversations import Conversations as Conversations
+    from sojourn.sync.games import Games as Games
     from sojourn.sync.opening import open as open
     from sojourn.sync.runner import Runner as Runner
     from sojourn.sync.sessions import Sessions as Sessions
@@ -110,6 +120,8 @@ _HOMES = {
     "sojourn.kinds.workspaces.api": "AsyncWorkspaces",
     "sojourn.kinds.workspaces.holding": "Held",
     "sojourn.kinds.workspaces.model": "Claim Resolved Role Workspace WorkspacePolicy",
+    "sojourn.kinds.games.api": "AsyncGames",
+    "sojourn.kinds.games.model": "Game GamePolicy Narration Player Submitted Swapped Turn Window",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
@@ -117,6 +129,7 @@ _HOMES = {
     "sojourn.store": "AsyncStore Erased aopen",
     "sojourn.sync.contexts": "Contexts",
     "sojourn.sync.conversations": "Conversations",
+    "sojourn.sync.games": "Games",
     "sojourn.sync.opening": "open",
     "sojourn.sync.runner": "Runner",
     "sojourn.sync.sessions": "Sessions",
@@ -135,6 +148,7 @@ __all__ = [
     "Assembly",
     "AsyncContexts",
     "AsyncConversations",
+    "AsyncGames",
     "AsyncRunner",
     "AsyncSessions",
     "AsyncStore",
@@ -160,6 +174,9 @@ __all__ = [
     "ExpiredError",
     "FullError",
     "Held",
+    "Game",
+    "GamePolicy",
+    "Games",
     "Hit",
     "Identity",
     "InvalidCursorError",
@@ -177,12 +194,14 @@ __all__ = [
     "NameTakenError",
     "NoProjectError",
     "NoSessionError",
+    "Narration",
     "NotFoundError",
     "OrphanPointerError",
     "OutcomeUnknownError",
     "Page",
     "PointerError",
     "PointerHeldError",
+    "Player",
     "ReadOnlyError",
     "Resolved",
     "Role",
@@ -193,8 +212,11 @@ __all__ = [
     "Sessions",
     "SojournError",
     "Store",
+    "Submitted",
     "SummariserError",
+    "Swapped",
     "Swept",
+    "Turn",
     "UnavailableError",
     "UnknownRoleError",
     "UnsafeProjectError",
@@ -202,6 +224,7 @@ __all__ = [
     "Workspace",
     "WorkspacePolicy",
     "Workspaces",
+    "Window",
     "__version__",
     "aopen",
     "approximate_tokens",

@@ -36,7 +36,7 @@ T = TypeVar("T")
 TRIES: Final = 64
 """How often an operation decides again after losing to others before it gives up; each loss means that somebody won."""
 
-_NEVER: Final = Guard(open=False, version=-1)
+NEVER: Final = Guard(open=False, version=-1)
 
 STALE: Final[frozenset[Reason]] = frozenset({"present", "version", "phase", "epoch"})
 """Refusals that mean the snapshot was stale, so that deciding again may help."""
@@ -71,7 +71,7 @@ class Unit:
         """
         if operation is None:
             return None
-        probe = Write(session.id, _NEVER, (NewEntry(""),) if with_entry else ())
+        probe = Write(session.id, NEVER, (NewEntry(""),) if with_entry else ())
         answer = await self.attempt(session.home, probe, key=operation, fingerprint=mark)
         if answer.refusal is None:
             return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
@@ -24,6 +25,7 @@ def open(  # the name is the package's: sojourn.open
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    games: GamePolicy | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
@@ -50,5 +52,6 @@ def open(  # the name is the package's: sojourn.open
         conversations=conversations,
         contexts=contexts,
         workspaces=workspaces,
+        games=games,
     )
     return Store(run_sync(making))

@@ -17,6 +17,7 @@ from sojourn.shell.sweeper import Swept
 from sojourn.store import AsyncStore, Erased
 from sojourn.sync.contexts import Contexts
 from sojourn.sync.conversations import Conversations
+from sojourn.sync.games import Games
 from sojourn.sync.runner import Runner
 from sojourn.sync.sessions import Sessions
 from sojourn.sync.workspaces import Workspaces
@@ -31,6 +32,7 @@ class Store:
         self.conversations: Conversations = Conversations(aio.conversations)
         self.contexts: Contexts = Contexts(aio.contexts)
         self.workspaces: Workspaces = Workspaces(aio.workspaces)
+        self.games: Games = Games(aio.games)
         self.sessions: Sessions = Sessions(aio.sessions)
 
     def __enter__(self) -> Store:
