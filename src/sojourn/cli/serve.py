@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
-import secrets
-import sys
-from typing import TYPE_CHECKING
 
 from sojourn.cli.call import Call
 from sojourn.cli.exits import MissingPackageError, UnsafeError, UsageError
 from sojourn.cli.options import whole
 from sojourn.cli.parser import Parser
-
-if TYPE_CHECKING:
-    from sojourn.service.console.operators import LinkOperators
 
 _PORT = 8765
 _SHORTEST_SECRET = 24
@@ -42,7 +35,7 @@ def fill(name: str, parser: Parser) -> None:
 def serve(call: Call) -> int:
     """``serve``."""
     try:
-        import sojourn.service.server  # noqa: F401  # is it all there?
+        import sojourn.service.serving  # noqa: F401  # is it all there?
     except ImportError as error:
         raise MissingPackageError(
             f"the service needs the package {error.name}.", hint="Install it: pip install 'sojourn[service]'"
@@ -59,59 +52,25 @@ def serve(call: Call) -> int:
             f"SOJOURN_ADMIN_SECRET has {len(secret)} characters; {_SHORTEST_SECRET} are the least.",
             hint="Make one, for example: openssl rand -hex 32",
         )
-    asyncio.run(_serve(call, secret or f"sja_{secrets.token_urlsafe(32)}", given=bool(secret)))
-    return 0
+    from sojourn.service.serving import Plan, run
 
-
-async def _serve(call: Call, secret: str, *, given: bool) -> None:
-    import sojourn
-    from sojourn.service.application import application
-    from sojourn.service.console.operators import LinkOperators
-    from sojourn.service.keys import LoginKeys
-    from sojourn.service.server import listen, server
-
-    arguments = call.arguments
+    plan = Plan(
+        call.url,
+        call.options.tenant,
+        call.place,
+        arguments.host,
+        arguments.port,
+        secret,
+        console=not arguments.no_console,
+    )
     try:
-        listening = listen(arguments.host, arguments.port)
+        run(plan)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {arguments.host} port {arguments.port}: {error.strerror or error}.",
             hint="Is another server running there? --port 0 takes a free port.",
         ) from error
-    with listening:
-        async with sojourn.aopen(call.url, tenant=call.options.tenant) as store, store.runner():
-            operators = None if arguments.no_console else LinkOperators(store)
-            keys = LoginKeys(store, admin_secret=secret, admin_tenant=store.tenant)
-            app = application(store, keys=keys, operators=operators)
-            host, port = listening.getsockname()[:2]
-            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-            def started() -> None:
-                _say(call, address, operators, "" if given else secret)
-
-            await server(app, started).serve([listening])
-
-
-def _say(call: Call, address: str, operators: LinkOperators | None, secret: str) -> None:
-    lines = [f"Sojourn serves {call.place}", "", f"  API      {address}/v1  (described at {address}/openapi.json)"]
-    if secret:
-        lines.append(f"  API key  {secret}  (until this stops; SOJOURN_ADMIN_SECRET sets one)")
-    if operators is not None:
-        lines.append(f"  Console  {address}{operators.link()}  (signs in once, within ten minutes)")
-    stop = "Ctrl-C stops."
-    if operators is not None and sys.stdin.isatty():
-        stop = "Enter prints a new sign-in link, Ctrl-C stops."
-        asyncio.get_running_loop().add_reader(sys.stdin, _print_link, address, operators)
-    sys.stdout.write("\n".join([*lines, "", stop, ""]))
-    sys.stdout.flush()
-
-
-def _print_link(address: str, operators: LinkOperators) -> None:
-    if not sys.stdin.readline():
-        asyncio.get_running_loop().remove_reader(sys.stdin)
-        return
-    sys.stdout.write(f"  Console  {address}{operators.link()}\n")
-    sys.stdout.flush()
+    return 0
 
 
 def _is_loopback(host: str) -> bool:
