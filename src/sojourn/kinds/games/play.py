@@ -51,7 +51,7 @@ class Play:
         view = await (self._placement.current(name) if kind == "channel" else self._reader.load(name))
         if view.policy.min_interval is not None:
             view = await self._reader.with_activity(view)
-        return Seen(view, fresh=True)
+        return Seen(view, fresh=True, spoken={entry.author for entry in view.choices if entry.author is not None})
 
     def _learn(self, place: tuple[str, str], seen: Seen) -> None:
         if seen.view.policy.min_interval is not None:
