@@ -113,7 +113,7 @@ class Placement:
             made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
             await self._unit.commit(spot.channel, made, what=KIND)
             return await self.show(spot, await self._reader.load(new.id), operation)
-        before = places.shown_before(spot.alias, out, spot.now)
+        before = await self._before(spot, out)
         made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, before)
         changes: list[Change] = [made, Point(spot.alias.key, new.id, spot.alias.epoch)]
         if out is not None:
@@ -140,7 +140,7 @@ class Placement:
     async def _move(self, spot: Spot, game: View, out: View | None, operation: Operation) -> str | Refusal:
         """Move the alias, with what lives in the channel's home; then what came from another home begins."""
         here = game.session.home == spot.channel
-        before = places.shown_before(spot.alias, out, spot.now)
+        before = await self._before(spot, out)
         changes: list[Change] = [Point(spot.alias.key, game.id, spot.alias.epoch)]
         if here:
             changes.append(places.shown(game, spot.channel, before))
@@ -152,6 +152,13 @@ class Placement:
         if not here:
             await self._begin(game, spot.channel, before)
         return game.id
+
+    async def _before(self, spot: Spot, out: View | None) -> list[list[object]]:
+        """Which games the channel has shown lately, for presses that are sent again."""
+        name = spot.alias.target or spot.alias.previous
+        if out is None and name is not None:
+            out = await self._reader.find(name)
+        return places.shown_before(spot.alias, out, spot.now)
 
     async def _begin(self, game: View, channel: str, before: list[list[object]] | None) -> None:
         """The last step of a move between homes; whoever finds it undone may take it."""

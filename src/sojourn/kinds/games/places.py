@@ -52,14 +52,13 @@ def check_metadata(metadata: object, policy: GamePolicy) -> dict[str, Json]:
     return plain
 
 
-def shown_before(alias: Alias | None, outgoing: View | None, now: int) -> list[list[Json]]:
-    """The games that a channel has shown lately, newest first."""
-    last = None if alias is None else alias.target or alias.previous
-    if alias is None or last is None:
+def shown_before(alias: Alias, last: View | None, now: int) -> list[list[Json]]:
+    """The games that a channel has shown lately, newest first; ``last`` is the last of them."""
+    if last is None:
         return []
-    earlier = [] if outgoing is None else outgoing.data["before"]
+    earlier = last.data["before"]
     at = now if alias.target is not None else alias.moved_at
-    return [pair for pair in [[last, at], *earlier] if pair[1] > now - RETRY][:KEPT]
+    return [pair for pair in [[last.id, at], *earlier] if pair[1] > now - RETRY][:KEPT]
 
 
 def create(

@@ -51,7 +51,7 @@ class Play:
         view = await (self._placement.current(name) if kind == "channel" else self._reader.load(name))
         if view.policy.min_interval is not None:
             view = await self._reader.with_activity(view)
-        return Seen(view, fresh=True)
+        return Seen(view, fresh=True, spoken={entry.author for entry in view.choices if entry.author is not None})
 
     def _learn(self, place: tuple[str, str], seen: Seen) -> None:
         if seen.view.policy.min_interval is not None:
@@ -97,7 +97,7 @@ class Play:
         home = seen.view.session.home
         answer = await self._unit.attempt(home, decision.write, key=press.key, fingerprint=press.fingerprint)
         if answer.refusal is not None:
-            return self._refused(answer.refusal, answer.now, seen, press)
+            return self._refused(place, answer.refusal, answer.now, seen, press)
         return await self._taken(place, seen, press, decision, answer)
 
     async def _found(self, place: tuple[str, str], press: Press) -> Seen | Submitted:
@@ -109,10 +109,10 @@ class Play:
             if kind == "channel" and press.key is not None:
                 spot = await self._placement.spot(channel)
                 last = spot.alias.target or spot.alias.previous
-                if last is not None and spot.alias.moved_at > spot.now - RETRY:
-                    turn = await self._reader.asked(last, press.key, press.fingerprint)
-                    if turn is not None:
-                        return Submitted("duplicate", False, None, turn)
+                view = None if last is None or spot.alias.moved_at <= spot.now - RETRY else await self._reader.find(last)
+                answer = None if view is None else await self._duplicate(view, press)
+                if answer is not None:
+                    return answer
             raise
 
     async def _earlier(self, view: View, press: Press) -> Submitted | None:
@@ -135,7 +135,7 @@ class Play:
             return await self._earlier(view, press)
         return Submitted("duplicate", False, None, turn)
 
-    def _refused(self, refusal: Refusal, now: int, seen: Seen, press: Press) -> Seen | Submitted | None:
+    def _refused(self, place: tuple[str, str], refusal: Refusal, now: int, seen: Seen, press: Press) -> Seen | Submitted | None:
         """What a refusal teaches: the game as the commit found it (None: read it again), or the answer."""
         if refusal.reason == "key":
             raise KeyReusedError(
@@ -146,6 +146,8 @@ class Play:
         if session is None or unread or refusal.reason in ("ended", "archived", "missing", "fence"):
             return None
         view = view_of(session, now)
+        if place[0] == "channel" and view.data["channel"] != place[1]:
+            return None  # the channel shows another game
         same = session.phase == seen.view.session.phase
         learned = Seen(view, fresh=True, spoken=seen.spoken if same else set())
         if refusal.reason == "spoken":
