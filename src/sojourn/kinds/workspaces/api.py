@@ -200,15 +200,16 @@ class AsyncWorkspaces:
         """Give it another name; the one before is free, and still leads to it in history. `NameTakenError`."""
         wanted = validate_name(name)
         operation, mark = operation_key(key), fingerprint("workspace.rename", id, wanted)
-        session, _ = await self._reader.session(id, project_id)
+        session, now = await self._reader.session(id, project_id)
         if await self._asked(session.home, operation, mark) is not None:
             return await self._shown(id)
-        await self._revived(id, project_id)
+        first: Session | None = await self._back(session, now)
         epoch, displaced = 0, ()
 
         async def step() -> bool | Refusal:
-            nonlocal epoch, displaced
-            session, _ = await self._reader.open(id, project_id)
+            nonlocal first, epoch, displaced
+            session = first or (await self._reader.open(id))[0]
+            first = None
             old: str = rules.data_of(session)["name"]
             if old == wanted:
                 await self._unit.remember(session.home, operation, mark)
@@ -247,12 +248,10 @@ class AsyncWorkspaces:
         rules.patch(set, gone, {}, self._policy)
         number, operation = _number(lease), operation_key(key)
         mark = fingerprint("workspace.update", id, set, gone)
-        session, _ = await self._reader.session(id, project_id)
+        session, now = await self._reader.session(id, project_id)
         if await self._asked(session.home, operation, mark) is not None:
             return await self._shown(id)
-        if number is None:
-            await self._revived(id, project_id)
-        session, _ = await self._reader.open(id, project_id)
+        session = await self._back(session, now, number)
         known = rules.data_of(session).get("metadata", {})
         write = rules.updated(session, *rules.patch(set, gone, known, self._policy), self._policy, number)
         answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
@@ -285,10 +284,13 @@ class AsyncWorkspaces:
             asked = await self._asked(self._reader.project_id(project_id), operation, mark)
             if asked is not None and asked.moved:
                 return await self._shown(asked.moved[0].id)
-        found, _, _ = await self._pointing.resolve(session, project_id)
+        found, seen, _ = await self._pointing.resolve(session, project_id)
+        last: tuple[Session, int] | None = (found, seen)
 
         async def step() -> bool | Refusal:
-            session, now = await self._reader.session(found.id)
+            nonlocal last
+            session, now = last or await self._reader.session(found.id)
+            last = None
             if session.state != "active":
                 return True
             over = rules.ended(session, why) if rules.is_open(session, now) else rules.expired(session, due=True)
@@ -350,13 +352,11 @@ class AsyncWorkspaces:
         if span(ttl, "ttl") == 0:
             raise InvalidValueError("ttl must be longer than nothing.")
         mark = fingerprint("workspace.claim", id, wanted, span(ttl))
-        session, _ = await self._reader.session(id, project_id)
+        session, now = await self._reader.session(id, project_id)
         asked = await self._asked(session.home, operation, mark)
         if asked is not None:
             return self._claiming.asked(session, wanted, ttl, asked)
-        if number is None:
-            await self._revived(id, project_id)
-        session, _ = await self._reader.open(id, project_id)
+        session = await self._back(session, now, number)
         return await self._claiming.claim(session, wanted, ttl, number, operation, mark)
 
     async def release(self, claim: Claim) -> bool:
@@ -446,10 +446,14 @@ class AsyncWorkspaces:
 
         return await perform(step, KIND)
 
-    async def _revived(self, id: str, project: object) -> None:
-        """Have a lost session back; `EndedError` and `ExpiredError` for one that is over."""
-        session, now = await self._reader.open(id, project)
-        await self._revive(session, now)
+    async def _back(self, session: Session, now: int, lease: tuple[str, int] | None = None) -> Session:
+        """A session that is not over; a lost one is back, unless its holder says that it is not lost."""
+        if not rules.is_open(session, now):
+            raise self._reader.over(session, now)
+        if lease is not None or not rules.is_lost(session, now, self._reader.gripped(session)):
+            return session
+        await self._touch(session.id, None, seen=(session, now))
+        return (await self._reader.open(session.id))[0]
 
     async def _revive(self, session: Session, now: int) -> None:
         if rules.is_lost(session, now, self._reader.gripped(session)):
