@@ -21,6 +21,8 @@ from starlette.types import Receive, Scope, Send
 from sojourn.errors import SojournError
 from sojourn.kinds.contexts.api import AsyncContexts
 from sojourn.kinds.conversations.api import AsyncConversations
+from sojourn.kinds.games.api import AsyncGames
+from sojourn.kinds.workspaces.api import AsyncWorkspaces
 from sojourn.service import problems
 from sojourn.service.access import ADMIN, Credential, Keys, OpenKeys, credential_of, demand
 from sojourn.service.calls import MATCH, Call, respond
@@ -38,6 +40,8 @@ _log = logging.getLogger("sojourn.service")
 OWNERS: Final = {
     "conversations": AsyncConversations,
     "contexts": AsyncContexts,
+    "workspaces": AsyncWorkspaces,
+    "games": AsyncGames,
     "sessions": AsyncSessions,
     "store": AsyncStore,
 }

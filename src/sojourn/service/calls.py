@@ -50,6 +50,8 @@ class Call:
         self.returns = hints.pop("return", None)
         self.parameters = tuple(_parameters(operation, function, hints))
         self._shapes = {place: self._shape(place) for place in ("path", "query", "body")}
+        names = inspect.signature(function).parameters
+        self._by_id = "{game_id}" in operation.path and "channel_id" in names and operation.name != "resume"
         self._many = {item.name for item in self.parameters if item.place == "query" and _is_list(item.type)}
 
     @property
@@ -72,6 +74,8 @@ class Call:
         """The arguments of a request; a `ProblemError` for what does not fit."""
         names = {name: unquote(text) for name, text in request.path_params.items()}
         found = self._read("path", names, strict=False)
+        if self._by_id:
+            found["channel_id"] = None
         query: dict[str, Any] = {}
         for name in request.query_params:
             values = request.query_params.getlist(name)
@@ -107,7 +111,7 @@ class Call:
 
 def _parameters(operation: Operation, function: Callable[..., Any], hints: dict[str, Any]) -> Iterable[Parameter]:
     for name, parameter in inspect.signature(function).parameters.items():
-        if name == "self" or _is_callable(hints[name]):
+        if name == "self" or _is_callable(hints[name]) or _is_given_by_path(operation, name):
             continue
         required = parameter.default is inspect.Parameter.empty
         if "{" + name + "}" in operation.path:
@@ -117,6 +121,17 @@ def _parameters(operation: Operation, function: Callable[..., Any], hints: dict[
         else:
             place = "query" if operation.method in ("GET", "DELETE") else "body"
         yield Parameter(name, _plain(hints[name]), required or place == "path", parameter.default, place)
+
+
+def _is_given_by_path(operation: Operation, name: str) -> bool:
+    """A game is named by its channel or by its id, whichever the path has; a project's pointers are files, and not here."""
+    if operation.kind == "workspaces":
+        return name in ("pointer", "replace")
+    path = operation.path
+    return operation.kind == "games" and (
+        (name == "game_id" and "{channel_id}" in path and operation.name not in ("boot", "swap"))
+        or (name == "channel_id" and "{game_id}" in path and operation.name != "resume")
+    )
 
 
 def _is_callable(hint: Any) -> bool:
@@ -203,9 +218,8 @@ def respond(call: Call, value: Any) -> Response:
     version = getattr(value, "version", None)
     if isinstance(version, int):
         headers["etag"] = f'"{version}"'
-    created = call.operation.name in ("create", "append", "extend", "add", "fork", "branch", "checkpoint")
     body = ENCODER.encode(wrapped(value))
-    return Response(body, 201 if created else 200, headers=headers, media_type="application/json")
+    return Response(body, 201 if call.operation.creates else 200, headers=headers, media_type="application/json")
 
 
 def wrapped(value: Any) -> Any:

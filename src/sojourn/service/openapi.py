@@ -70,7 +70,7 @@ def _operation(call: Call) -> dict[str, Any]:
         "summary": call.summary,
         "parameters": [_parameter(item) for item in call.parameters if item.place != "body"],
         "responses": {
-            "201" if _creates(call) else "200": {"description": "Done.", "content": _content(call)},
+            "201" if call.operation.creates else "200": {"description": "Done.", "content": _content(call)},
             "default": {
                 "description": "What was wrong, and what to do next.",
                 "content": {MEDIA_TYPE: {"schema": _schema(Problem)}},
@@ -83,10 +83,6 @@ def _operation(call: Call) -> dict[str, Any]:
         needed = any(item.required for item in call.parameters if item.place == "body")
         found["requestBody"] = {"required": needed, "content": {"application/json": {"schema": _schema(call.body)}}}
     return found
-
-
-def _creates(call: Call) -> bool:
-    return call.operation.name in ("create", "append", "extend", "add", "fork", "branch", "checkpoint")
 
 
 def _content(call: Call) -> dict[str, Any]:

@@ -30,10 +30,20 @@ class Operation:
         return "read" if self.method == "GET" else "write"
 
     @property
+    def creates(self) -> bool:
+        """Whether it makes something new: 201."""
+        return self.method == "POST" and self.name in _CREATING
+
+    @property
     def id(self) -> str:
         """Its name in the OpenAPI document."""
-        return f"{self.kind}.{self.name}"
+        second = ".by_id" if "{game_id}" in self.path and self.path.count("/") > 2 and self.name != "resume" else ""
+        return f"{self.kind}.{self.name}{second}"
 
+
+_CREATING: Final = frozenset(
+    "create append extend add fork branch checkpoint boot start start_system add_role invite rotate".split()  # noqa: SIM905
+)
 
 CONVERSATIONS: Final = """
     GET    /conversations                                      list
@@ -91,6 +101,72 @@ CONTEXTS: Final = """
     PUT    /contexts/named/{name}/active                       set_active
 """
 
+WORKSPACES: Final = """
+    GET    /workspaces/{project_id}                            list
+    POST   /workspaces/{project_id}                            start
+    POST   /workspaces/{project_id}/system                     start_system
+    GET    /workspaces/{project_id}/count                      count_active
+    GET    /workspaces/{project_id}/resolve                    resolve
+    POST   /workspaces/{project_id}/load                       load_active
+    POST   /workspaces/{project_id}/resume                     resume
+    POST   /workspaces/{project_id}/end                        end
+    POST   /workspaces/{project_id}/expire-stale               expire_stale
+    GET    /workspaces/{project_id}/roles                      roles
+    POST   /workspaces/{project_id}/roles                      add_role
+    DELETE /workspaces/{project_id}/roles/{name}               remove_role
+    GET    /workspaces/{project_id}/claims                     claims
+    POST   /workspaces/claims/release                          release
+    GET    /workspaces/{project_id}/sessions/{id}              get
+    PATCH  /workspaces/{project_id}/sessions/{id}              update
+    POST   /workspaces/{project_id}/sessions/{id}/heartbeat    heartbeat
+    POST   /workspaces/{project_id}/sessions/{id}/rename       rename
+    POST   /workspaces/{project_id}/sessions/{id}/expire       expire
+    POST   /workspaces/{project_id}/sessions/{id}/claims       claim
+"""
+
+GAMES: Final = """
+    GET    /games                                              list
+    POST   /games/codes/{code}/players                         join_by_code
+    GET    /games/{game_id}                                    load
+    DELETE /games/{game_id}                                    delete
+    POST   /games/{game_id}/resume                             resume
+    GET    /games/channels/{channel_id}                        get
+    POST   /games/channels/{channel_id}                        boot
+    POST   /games/channels/{channel_id}/swap                   swap
+    POST   /games/channels/{channel_id}/exit                   exit
+    POST   /games/channels/{channel_id}/shelve                 shelve
+    POST   /games/channels/{channel_id}/lock                   lock
+"""
+
+OF_A_GAME: Final = """
+    PATCH  .                                                   update
+    GET    ./players                                           players
+    POST   ./players                                           join
+    GET    ./players/active                                    active_players
+    DELETE ./players/{user_id}                                 leave
+    POST   ./players/{user_id}/kick                            kick
+    POST   ./players/{user_id}/substitute                      substitute
+    GET    ./crown                                             crown_holder_name
+    PUT    ./crown                                             set_crown
+    GET    ./crown/{user_id}                                   is_crown_holder
+    POST   ./codes                                             invite
+    POST   ./choices                                           submit_choice
+    POST   ./window                                            open_window
+    POST   ./window/close                                      close
+    POST   ./window/extend                                     extend
+    POST   ./window/pause                                      pause
+    POST   ./window/unpause                                    unpause
+    GET    ./turns                                             history
+    GET    ./turns/next                                        wait_for_countdown
+    POST   ./narration                                         narrate
+    GET    ./turns/{turn}/narration                            narration
+    POST   ./turns/{turn}/narration                            record_turn
+    POST   ./saves                                             save
+    POST   ./fork                                              fork
+    POST   ./rewind                                            rewind
+"""
+"""What is done with a game, whether it is named by its channel or by its own id."""
+
 SESSIONS: Final = """
     GET    /sessions                                           list
     GET    /sessions/{id}                                      get
@@ -116,6 +192,31 @@ ELSEWHERE: Final = {
 }
 """Operations that are another one under a second name."""
 
+LEFT_OUT: Final = {
+    "workspaces": {
+        "hold": "it is a living process that holds; over HTTP, heartbeats say as much",
+        "use": "it moves a pointer file, and a project named by its id has none",
+    },
+    "games": {
+        "watch": "a WebSocket and the event stream do",
+        "format_banner": "it only formats what GET gives",
+        "format_choices": "it only formats what GET gives",
+    },
+    "store": {
+        "for_tenant": "a key names its tenant",
+        "watch": "the event stream does",
+        "tip": "the event stream begins there",
+        "runner": "the server runs one",
+        "lease": "a holder's process would have to live in the server",
+        "renew": "as lease",
+        "export": "sojourn export does, beside the store",
+        "load": "sojourn load does, beside the store",
+        "backup": "sojourn backup does, beside the store",
+        "close": "the server's own business",
+    },
+}
+"""Operations that are not over HTTP, and why."""
+
 
 def _rows(kind: str, text: str) -> tuple[Operation, ...]:
     rows = [line.split() for line in text.strip().splitlines()]
@@ -125,6 +226,10 @@ def _rows(kind: str, text: str) -> tuple[Operation, ...]:
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *_rows("conversations", CONVERSATIONS),
     *_rows("contexts", CONTEXTS),
+    *_rows("workspaces", WORKSPACES),
+    *_rows("games", GAMES),
+    *_rows("games", OF_A_GAME.replace(" .", " /games/channels/{channel_id}")),
+    *_rows("games", OF_A_GAME.replace(" .", " /games/{game_id}")),
     *_rows("sessions", SESSIONS),
     *_rows("store", STORE),
 )
