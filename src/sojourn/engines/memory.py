@@ -460,12 +460,32 @@ class MemoryEngine:
                     found.append(self._session(kept))
         return found
 
-    async def count(self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None) -> int:
+    async def count(
+        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+    ) -> int:
         """See `contract.Engine.count`."""
         state = self._open()
         group = ("tag", tag) if tag is not None else ("owner", owner) if owner is not None else ("", "")
         with state.lock:
-            return len(state.index.lists.get(("created", tenant, kind, "active", *group), ()))
+            if active_after is None:
+                return len(state.index.lists.get(("created", tenant, kind, "active", *group), ()))
+            rows = state.index.lists.get(("activity", tenant, kind, "active", *group), [])
+            recent = len(rows) - bisect_left(rows, (active_after, ""))
+            return recent - sum(
+                kept.draft.bucket >= active_after
+                and kept.draft.kind == kind
+                and (tag is None or tag in kept.tags)
+                and (tag is not None or owner is None or kept.draft.owner == owner)
+                for kept in self._past_deadline(state, tenant)
+            )
+
+    def _past_deadline(self, state: MemoryState, tenant: str) -> Iterator[_Kept]:
+        """The sessions of a tenant that are due."""
+        now = self._clock()
+        for name in [name for name in state.index.lists if name[:2] == ("due", tenant)]:
+            rows = state.index.lists[name]
+            for _, identifier in rows[: bisect_right(rows, (now, _LAST))]:
+                yield state.sessions[tenant, identifier]
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
         """See `contract.Engine.due`."""

@@ -98,9 +98,14 @@ class PostgresEngine:
         """See `contract.Engine.list`."""
         return [wire.read_session(row) for row in await self._open().fetch(*reads.list_statement(query))]
 
-    async def count(self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None) -> int:
+    async def count(
+        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+    ) -> int:
         """See `contract.Engine.count`."""
-        found: int = (await self._open().fetch(*reads.count_statement(tenant, kind, tag, owner)))[0][0]
+        statement, values = reads.count_statement(tenant, kind, tag, owner)
+        if active_after is not None:
+            statement, values = reads.count_recent_statement(tenant, kind, tag, owner, active_after, self._test_time())
+        found: int = (await self._open().fetch(statement, values))[0][0]
         return found
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:

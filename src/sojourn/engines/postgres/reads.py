@@ -113,6 +113,29 @@ def _of_session(condition: str, table: str) -> str:
     return f"exists (select from sojourn_session o where o.n = w.n and o.{condition})"
 
 
+def count_recent_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, active_after: int, clock: int | None
+) -> tuple[str, list[Any]]:
+    """How many active sessions since an instant, less the few among the due ones that are as recent.
+
+    Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
+    """
+    due = (
+        "select count(*) from sojourn_session s where deadline is not null and state = 'active' "
+        "and deadline <= (select sojourn_time(%s)) and tenant = %s and kind = %s and bucket >= %s"
+    )
+    late: list[Any] = [clock, tenant, kind, active_after]
+    if tag is not None:
+        recent = "select count(*) from sojourn_tag where tenant = %s and tag = %s and kind = %s and state = 'active' and bucket >= %s"
+        due += " and exists (select from sojourn_tag t where t.n = s.n and t.tag = %s)"
+        return f"select ({recent}) - ({due})", [tenant, tag, kind, active_after, *late, tag]
+    recent = "select count(*) from sojourn_session where tenant = %s and kind = %s and state = 'active' and bucket >= %s"
+    if owner is not None:
+        values = [tenant, kind, active_after, owner, *late, owner]
+        return f"select ({recent} and owner = %s) - ({due} and owner = %s)", values
+    return f"select ({recent}) - ({due})", [tenant, kind, active_after, *late]
+
+
 def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
     """How many active sessions, from an index alone."""
     if tag is not None:

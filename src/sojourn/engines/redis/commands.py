@@ -64,6 +64,7 @@ class Scripts:
     show: Script
     aliases: Script
     page: Script
+    recent: Script
     due: Script
     events: Script
     history: Script
@@ -79,6 +80,7 @@ def scripts() -> Scripts:
         _script("shown", "show"),
         _script("aliases"),
         _script("page"),
+        _script("recent"),
         _script("due"),
         _script("events"),
         _script("history"),

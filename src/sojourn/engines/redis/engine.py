@@ -191,8 +191,12 @@ class RedisEngine:
                     found[name] = wire.read_session(*name, row)
         return [found[name] for name in names if name in found]
 
-    async def count(self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None) -> int:
+    async def count(
+        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+    ) -> int:
         """See `contract.Engine.count`."""
+        if active_after is not None:
+            return await self._count_recent(tenant, kind, tag, owner, active_after)
         replies = await self._ask_all(
             [
                 Command(b"ZCARD", shard.list(tenant, kind, "active", created=True, owner=owner, tag=tag))
@@ -200,6 +204,15 @@ class RedisEngine:
             ]
         )
         return sum(replies)
+
+    async def _count_recent(self, tenant: str, kind: str, tag: str | None, owner: str | None, active_after: int) -> int:
+        since, only = f"{max(0, active_after):0{_STAMP}}".encode(), escape(tenant).encode()
+        commands = []
+        for shard in self._shards:
+            lists = [shard.list(tenant, kind, "active", created=made, owner=owner, tag=tag) for made in (False, True)]
+            own = shard.tenant(tenant).encode()
+            commands.append(self._scripts.recent.call([*lists, shard.due], self._time(), own, since, only))
+        return sum(int(reply) for reply in await self._ask_all(commands))
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
         """See `contract.Engine.due`: the shards' first rows in one round trip, the sessions in another."""

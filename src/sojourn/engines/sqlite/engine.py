@@ -255,9 +255,14 @@ class SqliteEngine:
 
     # -- unbounded reads: a thread of their own under a loop -------------------------------------------------------
 
-    async def count(self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None) -> int:
+    async def count(
+        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+    ) -> int:
         """See `contract.Engine.count`."""
-        sql, values = reads.count_statement(tenant, kind, tag, owner)
+        if active_after is None:
+            sql, values = reads.count_statement(tenant, kind, tag, owner)
+        else:
+            sql, values = reads.count_recent_statement(tenant, kind, tag, owner, active_after, self._clock())
         return await self._away(lambda connection: int(connection.execute(sql, values).fetchone()[0]))
 
     async def search(self, query: SearchQuery) -> builtins.list[Hit]:

@@ -126,6 +126,38 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
     return sql, [*values, query.limit]
 
 
+def count_recent_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, active_after: int, now: int
+) -> tuple[str, list[Any]]:
+    """How many active sessions since an instant, from an index alone, less the few among the due ones that are as recent.
+
+    Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
+    """
+    due = (
+        "select count(*) from sojourn_session s indexed by sojourn_session_due where deadline is not null "
+        "and state = 'active' and deadline <= ? and tenant = ? and kind = ? and bucket >= ?"
+    )
+    late: list[Any] = [now, tenant, kind, active_after]
+    if tag is not None:
+        recent = (
+            "select count(*) from sojourn_tag indexed by sojourn_tag_activity "
+            "where tenant = ? and tag = ? and kind = ? and state = 'active' and bucket >= ?"
+        )
+        due += " and exists (select 1 from sojourn_tag t where t.n = s.n and t.tag = ?)"
+        return f"select ({recent}) - ({due})", [tenant, tag, kind, active_after, *late, tag]
+    if owner is not None:
+        recent = (
+            "select count(*) from sojourn_session indexed by sojourn_session_owner_activity "
+            "where tenant = ? and owner = ? and kind = ? and state = 'active' and bucket >= ?"
+        )
+        return f"select ({recent}) - ({due} and owner = ?)", [tenant, owner, kind, active_after, *late, owner]
+    recent = (
+        "select count(*) from sojourn_session indexed by sojourn_session_activity "
+        "where tenant = ? and kind = ? and state = 'active' and bucket >= ?"
+    )
+    return f"select ({recent}) - ({due})", [tenant, kind, active_after, *late]
+
+
 def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
     """How many active sessions, from an index alone."""
     if tag is not None:
