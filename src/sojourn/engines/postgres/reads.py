@@ -126,7 +126,10 @@ def count_recent_statement(
     )
     late: list[Any] = [clock, tenant, kind, active_after]
     if tag is not None:
-        recent = "select count(*) from sojourn_tag where tenant = %s and tag = %s and kind = %s and state = 'active' and bucket >= %s"
+        recent = (
+            "select count(*) from sojourn_tag "
+            "where tenant = %s and tag = %s and kind = %s and state = 'active' and bucket >= %s"
+        )
         due += " and exists (select from sojourn_tag t where t.n = s.n and t.tag = %s)"
         return f"select ({recent}) - ({due})", [tenant, tag, kind, active_after, *late, tag]
     recent = "select count(*) from sojourn_session where tenant = %s and kind = %s and state = 'active' and bucket >= %s"

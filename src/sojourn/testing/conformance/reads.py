@@ -207,7 +207,7 @@ class Reads:
         assert await counts() == [6, 3, 4, 0, 0]
 
     async def test_counts(self, lab: Lab) -> None:
-        """Since an instant: of a kind, with a tag, of an owner; a touch brings one back, a deadline that passes takes it out."""
+        """Since an instant: of a kind, with a tag, of an owner; a touch brings one back, a passed deadline takes it out."""
         made = []
         for place in range(8):
             owner, tags = "ann" if place % 2 else None, ("red",) if place < 6 else ()
