@@ -33,6 +33,8 @@ class Mirror:
 MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
+    Mirror("sojourn.kinds.logins.api", "AsyncLogins", "Logins", "logins"),
+    Mirror("sojourn.kinds.logins.directory", "AsyncDirectory", "Directory", "directory"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
     Mirror("sojourn.store", "AsyncStore", "Store", "store"),
@@ -45,7 +47,10 @@ CONTEXTS = {"Holding": ("sojourn.shell.lease", "Lease"), "_RunLease": ("sojourn.
 UNMIRRORED = {"OpeningStore", "Holding"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
-INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
+INNER = {
+    *("Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"),
+    *("AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"),
+}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sojourn.core.words import approximate_tokens as approximate_tokens
     from sojourn.engines.contract import Capabilities as Capabilities
     from sojourn.engines.locate import EngineOptions as EngineOptions
+    from sojourn.errors import BindingError as BindingError
     from sojourn.errors import ClosedError as ClosedError
     from sojourn.errors import ConflictError as ConflictError
     from sojourn.errors import CorruptError as CorruptError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sojourn.errors import ReadOnlyError as ReadOnlyError
     from sojourn.errors import SchemaError as SchemaError
     from sojourn.errors import SojournError as SojournError
+    from sojourn.errors import StaleAuthenticationError as StaleAuthenticationError
     from sojourn.errors import SummariserError as SummariserError
     from sojourn.errors import UnavailableError as UnavailableError
     from sojourn.errors import UnsupportedError as UnsupportedError
@@ -54,6 +56,18 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
     from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.kinds.logins.api import AsyncLogins as AsyncLogins
+    from sojourn.kinds.logins.directory import AsyncDirectory as AsyncDirectory
+    from sojourn.kinds.logins.model import AuditEntry as AuditEntry
+    from sojourn.kinds.logins.model import Character as Character
+    from sojourn.kinds.logins.model import DirectoryLike as DirectoryLike
+    from sojourn.kinds.logins.model import Login as Login
+    from sojourn.kinds.logins.model import LoginPolicy as LoginPolicy
+    from sojourn.kinds.logins.model import NewLogin as NewLogin
+    from sojourn.kinds.logins.model import Presence as Presence
+    from sojourn.kinds.logins.model import User as User
+    from sojourn.kinds.logins.model import World as World
+    from sojourn.kinds.logins.tokens import Token as Token
     from sojourn.sessions import AsyncSessions as AsyncSessions
     from sojourn.sessions import SessionInfo as SessionInfo
     from sojourn.shell.feed import Event as Event
@@ -65,6 +79,8 @@ if TYPE_CHECKING:
     from sojourn.store import aopen as aopen
     from sojourn.sync.contexts import Contexts as Contexts
     from sojourn.sync.conversations import Conversations as Conversations
+    from sojourn.sync.directory import Directory as Directory
+    from sojourn.sync.logins import Logins as Logins
     from sojourn.sync.opening import open as open
     from sojourn.sync.runner import Runner as Runner
     from sojourn.sync.sessions import Sessions as Sessions
@@ -78,15 +94,19 @@ _HOMES = {
     "sojourn.core.words": "approximate_tokens",
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
-    "sojourn.errors": "ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
+    "sojourn.errors": "BindingError ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
     "InvalidCursorError InvalidNameError InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError "
-    "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError SummariserError "
-    "UnavailableError UnsupportedError",
+    "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError StaleAuthenticationError "
+    "SummariserError UnavailableError UnsupportedError",
     "sojourn.kinds.contexts.api": "AsyncContexts",
     "sojourn.kinds.contexts.model": "Artifact ArtifactHit Assembly Context ContextPolicy LeftOut",
     "sojourn.kinds.conversations.api": "AsyncConversations",
     "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages",
     "sojourn.kinds.conversations.summary": "extractive",
+    "sojourn.kinds.logins.api": "AsyncLogins",
+    "sojourn.kinds.logins.directory": "AsyncDirectory",
+    "sojourn.kinds.logins.model": "AuditEntry Character DirectoryLike Login LoginPolicy NewLogin Presence User World",
+    "sojourn.kinds.logins.tokens": "Token",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
@@ -94,6 +114,8 @@ _HOMES = {
     "sojourn.store": "AsyncStore Erased aopen",
     "sojourn.sync.contexts": "Contexts",
     "sojourn.sync.conversations": "Conversations",
+    "sojourn.sync.directory": "Directory",
+    "sojourn.sync.logins": "Logins",
     "sojourn.sync.opening": "open",
     "sojourn.sync.runner": "Runner",
     "sojourn.sync.sessions": "Sessions",
@@ -110,10 +132,15 @@ __all__ = [
     "Assembly",
     "AsyncContexts",
     "AsyncConversations",
+    "AsyncDirectory",
+    "AsyncLogins",
     "AsyncRunner",
     "AsyncSessions",
     "AsyncStore",
+    "AuditEntry",
+    "BindingError",
     "Capabilities",
+    "Character",
     "Checkpoint",
     "ClosedError",
     "ConflictError",
@@ -124,6 +151,8 @@ __all__ = [
     "ConversationPolicy",
     "Conversations",
     "CorruptError",
+    "Directory",
+    "DirectoryLike",
     "EndedError",
     "EngineError",
     "EngineOptions",
@@ -143,23 +172,32 @@ __all__ = [
     "LeftOut",
     "LimitError",
     "Loaded",
+    "Login",
+    "LoginPolicy",
+    "Logins",
     "Message",
     "Messages",
     "NameTakenError",
+    "NewLogin",
     "NotFoundError",
     "OutcomeUnknownError",
     "Page",
+    "Presence",
     "ReadOnlyError",
     "Runner",
     "SchemaError",
     "SessionInfo",
     "Sessions",
     "SojournError",
+    "StaleAuthenticationError",
     "Store",
     "SummariserError",
     "Swept",
+    "Token",
     "UnavailableError",
     "UnsupportedError",
+    "User",
+    "World",
     "__version__",
     "aopen",
     "approximate_tokens",

@@ -181,3 +181,15 @@ class SummariserError(SojournError):
     """The summariser failed or returned something unusable; nothing was folded. The cause is in ``__cause__``."""
 
     code = "fold.summariser"
+
+
+class BindingError(SojournError):
+    """A login, a character and a world that do not go together: somebody else's character, another world, or half of both."""
+
+    code = "login.binding"
+
+
+class StaleAuthenticationError(SojournError):
+    """The user proved who they are too long ago for this: let them do it again, then ``step_up`` or ``rotate``."""
+
+    code = "login.stale"

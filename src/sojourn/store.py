@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from sojourn.core.codec import check_key
@@ -23,6 +23,11 @@ from sojourn.kinds.contexts.sweep import ContentSweep
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
+from sojourn.kinds.logins import rules as login_rules
+from sojourn.kinds.logins.api import AsyncLogins
+from sojourn.kinds.logins.directory import AsyncDirectory
+from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
+from sojourn.kinds.logins.sweep import LoginSweep, UserSweep
 from sojourn.sessions import KINDS, AsyncSessions
 from sojourn.shell.feed import Event, cursor_text, follow
 from sojourn.shell.lease import Holding, Lease, renew
@@ -63,6 +68,8 @@ class Settings:
     ids: Ids
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
+    logins: LoginPolicy = field(default_factory=LoginPolicy)
+    directory: DirectoryLike | Literal[False] | None = None
 
 
 class AsyncStore:
@@ -70,6 +77,8 @@ class AsyncStore:
 
     conversations: AsyncConversations
     contexts: AsyncContexts
+    logins: AsyncLogins
+    directory: AsyncDirectory
     sessions: AsyncSessions
 
     def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
@@ -80,7 +89,13 @@ class AsyncStore:
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
         self.contexts = AsyncContexts(self._unit, settings.contexts)
-        self.sessions = AsyncSessions(self._unit, {"context": self.contexts._removal.remove})
+        self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
+        self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
+        self.sessions = AsyncSessions(
+            self._unit,
+            {"context": self.contexts._removal.remove, login_rules.KIND: self.logins._revocation.remove},
+            {login_rules.KIND: login_rules.public_data},
+        )
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -213,6 +228,8 @@ class AsyncStore:
         return (
             ConversationSweep(self._unit, settings.conversations, self.conversations),
             ContentSweep(self._unit, settings.contexts),
+            LoginSweep(self.logins._revocation),
+            UserSweep(self.logins._people, self.logins._registry),
         )
 
 
@@ -228,6 +245,8 @@ def make_async_store(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
     if durability not in ("full", "normal"):
@@ -239,10 +258,12 @@ def make_async_store(
         raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
     if contexts is not None and not isinstance(contexts, ContextPolicy):
         raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
+    if logins is not None and not isinstance(logins, LoginPolicy):
+        raise InvalidValueError(f"logins must be a LoginPolicy, not {type(logins).__name__}.")
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
-    policies = conversations or ConversationPolicy(), contexts or ContextPolicy()
-    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies)
+    policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), logins or LoginPolicy()
+    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies, directory)
     return AsyncStore(open_engine(opening), settings)
 
 
@@ -281,6 +302,8 @@ def aopen(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
 
@@ -298,6 +321,8 @@ def aopen(
             ids=ids,
             conversations=conversations,
             contexts=contexts,
+            logins=logins,
+            directory=directory,
         )
     )
 

@@ -64,6 +64,8 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "engine.unsupported": CONFIGURATION,
         "engine.closed": FAILED,
         "fold.summariser": FAILED,
+        "login.binding": CONFLICT,
+        "login.stale": SIGN_IN_NEEDED,
         # the command line's own, below
         "usage": USAGE,
         "confirmation.needed": USAGE,
