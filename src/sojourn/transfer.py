@@ -18,7 +18,9 @@ from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
+from sojourn.kinds.logins import registry
 from sojourn.kinds.logins import rules as logins
+from sojourn.kinds.logins.people import USER
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
 
@@ -26,9 +28,9 @@ FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
 _CHECKS: Final = {conversations.KIND: conversations.check_document}
-_BESIDE: Final = {"context": ("content",), logins.KIND: ("user", "world")}
+_BESIDE: Final = {"context": ("content",), logins.KIND: (USER, registry.WORLD)}
 """Hidden kinds that go with a kind."""
-_LEAVING: Final = {logins.KIND: logins.exported}
+_LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
 """What leaves the store of a kind's sessions, where that is not all of them."""
 _STAYING: Final = frozenset({logins.TOKEN})
 """Namespaces of aliases that do not leave the store."""

@@ -6,8 +6,9 @@ compare-and-set, and the record says the last word.
 
 A character that changes hands crosses homes. The intent is stored first, in the former owner's record, and from then on the
 character is no longer theirs; any process that meets it, or a sweep, does what is left: enter it in the new owner's record,
-move the alias, take the intent out. ``epoch`` counts a character's moves, and a record keeps the epoch of what it gave
-away, so that a process that stopped half-way and wakes up later changes nothing. (Simulated with a crash after every step.)
+move the alias, take the intent out. ``epoch`` counts a character's moves, one less than its alias's epoch once it has
+arrived, and only from there may it move on. A record keeps the epoch of what it gave away. So a process that stopped
+half-way and wakes up later changes nothing. (Simulated with a crash after every step.)
 """
 
 from __future__ import annotations
@@ -76,6 +77,15 @@ def is_held(row: dict[str, Json] | None) -> bool:
 def no_character(character: str) -> NotFoundError:
     """There is no such character."""
     return NotFoundError(f"there is no character {character!r}.", hint="Check the id and the tenant.")
+
+
+def exported(row: dict[str, Json]) -> dict[str, Json]:
+    """A user's record as it leaves the store: aliases begin anew where it is loaded, and so do the epochs."""
+    data = dict(row["data"])
+    held = {id: {**one, "epoch": 0} for id, one in data.get("characters", {}).items() if not one.get("gone")}
+    if "characters" in data:
+        data["characters"] = held
+    return {**row, "data": data}
 
 
 def _left(person: Person, character: str) -> dict[str, Json]:
@@ -230,8 +240,13 @@ class Registry:
 
     async def character(self, character: str) -> Character | None:
         """A character, whoever has it; one that is on its way arrives first."""
+        person = await self._whose(character)
+        return None if person is None else self.own(person, character)
 
-        async def step() -> Character | Refusal | None:
+    async def _whose(self, character: str) -> Person | None:
+        """The record that has a character, where its alias says so too; None when there is no such character."""
+
+        async def step() -> Person | Refusal | None:
             alias = await self._alias(character_key(character))
             if alias.target is None:
                 return None
@@ -240,9 +255,15 @@ class Registry:
             if row is not None and "moving" in row:
                 await self._carry(person.user, character)
                 return AGAIN
-            if not is_held(row) and (await self._alias(character_key(character))).epoch != alias.epoch:
+            if row is None or not is_held(row):
+                return None if (await self._alias(alias.key)).epoch == alias.epoch else AGAIN
+            if alias.epoch > row["epoch"] + 1:  # they came apart in another store, and were loaded here
+                place = ("characters", character, "epoch")
+                mended = self._people.changed(person, "updated", values=((place, alias.epoch - 1),))
+                await self._unit.attempt(person.user, *mended)
+            if alias.epoch != row["epoch"] + 1:
                 return AGAIN
-            return None if person.leaving else self.own(person, character)
+            return None if person.leaving else person
 
         return await perform(step, "character")
 
@@ -270,7 +291,8 @@ class Registry:
                 point = await self._unit.attempt(key.home, Point(key, user, alias.epoch))
                 if point.refusal is not None:
                     return AGAIN
-            row: dict[str, Json] = {"world": world, "name": name, "epoch": alias.epoch}
+            epoch = alias.epoch if alias.target is None else alias.epoch - 1
+            row: dict[str, Json] = {"world": world, "name": name, "epoch": epoch}
             if operation is not None:
                 row["made_by"] = mark + operation
             record = self._people.changed(person, "updated", values=((("characters", made), row),))
@@ -330,12 +352,9 @@ class Registry:
         """Change a character and the logins that hold it in one commit; whose it is, None when there is no such character."""
 
         async def step() -> str | Refusal | None:
-            found = await self.character(character)
-            if found is None:
+            person = await self._whose(character)
+            if person is None:
                 return None
-            person = await self._people.person(found.user_id)
-            if self.own(person, character) is None:
-                return AGAIN
             holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
             record = self._people.changed(person, "updated", values=values(person))
             answer = await self._unit.attempt(person.user, *record, *map(login, holders), key=operation, fingerprint=mark)
@@ -351,14 +370,11 @@ class Registry:
 
         async def step() -> str | Refusal | None:
             await self.known(user)
-            found = await self.character(character)
-            if found is None:
+            person = await self._whose(character)
+            if person is None:
                 raise no_character(character)
-            if found.user_id == user:
+            if person.user == user:
                 return None
-            person = await self._people.person(found.user_id)
-            if self.own(person, character) is None or person.leaving:
-                return AGAIN
             holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
             gone = [rules.unbound(row, _STORE, "character_moved", Guard()) for row in holders]
             values = ((("characters", character, "moving"), user),)
@@ -381,17 +397,10 @@ class Registry:
             new, epoch = await self._people.person(row["moving"]), row["epoch"]
             if not await self._entered(new, character, {"world": row["world"], "name": row["name"], "epoch": epoch + 1}):
                 return AGAIN
+            gone = new.session is None or new.leaving
             key = character_key(character)
-            alias = await self._alias(key)
-            again = await self._people.person(former)
-            if alias.target == former:
-                if again.version != person.version:
-                    return AGAIN
-                gone = new.session is None or new.leaving
-                point = await self._unit.attempt(key.home, Point(key, None if gone else new.user, alias.epoch))
-                if point.refusal is not None:
-                    return AGAIN
-            return AGAIN if not await self._given(again, character, epoch) else True
+            await self._unit.attempt(key.home, Point(key, None if gone else new.user, epoch + 1))  # unless it has moved on
+            return True if await self._given(await self._people.person(former), character, epoch) else AGAIN
 
         await perform(step, "character")
 

@@ -310,9 +310,13 @@ def _place(character: Character | None) -> dict[str, Json]:
 
 def touch(session: Session, policy: LoginPolicy) -> Touch:
     """Activity now; the idle deadline slides, never past the absolute one."""
+    return Touch(session.id, bucket_of(policy), _slid(session))
+
+
+def _slid(session: Session) -> Deadline | None:
+    """The idle timeout begun anew, where activity does that."""
     idle = session.counters.get("idle")
-    deadline = None if idle is None else Deadline(after=idle, cap=_latest(session))
-    return Touch(session.id, bucket_of(policy), deadline)
+    return None if idle is None else Deadline(after=idle, cap=_latest(session))
 
 
 def _latest(session: Session) -> int | None:
@@ -340,7 +344,7 @@ def rotated(
     grace = 0 if anew else span(policy.rotate_grace)
     data, counters = data_of(session), session.counters
     before = [[digest, min(until, now) if anew else until] for digest, until in data.get("retired", ())]
-    deadline = None
+    deadline = _slid(session)
     if anew and "until" not in counters:
         limits = [counters[name] for name in ("idle", "absolute") if name in counters]
         deadline = Deadline(after=min(limits)) if limits else None
@@ -467,3 +471,45 @@ def over_limit(live: Sequence[Session], policy: LoginPolicy) -> list[Session]:
 def hasher(policy: LoginPolicy) -> Hasher:
     """What turns tokens into digests under a policy."""
     return Hasher(policy.peppers)
+
+
+# -- from elsewhere ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A login that another program has kept, as an import found it. Times are microseconds since 1970."""
+
+    id: str
+    user: str
+    client: str
+    token: str
+    """The token itself; only its digest is stored."""
+    created_at: int
+    active_at: int
+    expires_at: int | None
+    """Kept whatever the policy says; None is never."""
+    character: Character | None = None
+    shared: bool = False
+
+
+def arrived(arrival: Arrival, digest: str, generation: int, origin: Origin, policy: LoginPolicy) -> Create:
+    """A login with the times it had; the end it had is its absolute one."""
+    draft = Draft(arrival.client, arrival.character, origin, (), {}, arrival.shared)
+    counters = {"generation": generation, "authenticated_at": arrival.created_at, "renewed_at": arrival.created_at}
+    if arrival.expires_at is not None:
+        counters["until"] = arrival.expires_at
+    return Create(
+        arrival.id,
+        KIND,
+        arrival.user,
+        data=draft.document(digest, foreign=digest),
+        counters=counters,
+        tags=draft.tags,
+        deadline=None if arrival.expires_at is None else Deadline(at=arrival.expires_at),
+        entries=(audit("imported", origin, **_place(arrival.character)),),
+        bucket=bucket_of(policy),
+        created_at=arrival.created_at,
+        active_at=arrival.active_at,
+        change="imported",
+    )

@@ -18,7 +18,7 @@ from sojourn.kinds.logins.lookup import Lookup
 from sojourn.kinds.logins.model import Character, LoginPolicy, OnConflict
 from sojourn.kinds.logins.people import People, Person
 from sojourn.kinds.logins.reader import Reader, closed_error, missing
-from sojourn.kinds.logins.rules import KIND, Draft, Origin
+from sojourn.kinds.logins.rules import KIND, Arrival, Draft, Origin
 from sojourn.kinds.logins.tokens import Token, mint
 from sojourn.shell.unit import Unit, perform, refused
 
@@ -143,6 +143,27 @@ class Seats:
             write = rules.rotated(session, now, digest, origin, self._policy, anew=False, change="reissued")
             answer = await self._unit.attempt(session.home, write)
             return stale(answer.refusal) if answer.refusal is not None else token
+
+        return await perform(step, KIND)
+
+    async def arrive(self, arrival: Arrival, origin: Origin) -> bool:
+        """Keep a login that another program has kept, found by its own token; False when it is here already.
+
+        The id is the import's, so a second run finds the first. `ConflictError` when the token is another login's.
+        """
+        if (await self._unit.find(arrival.id, KIND)).session is not None:
+            return False
+        reading = self._hasher.read(arrival.token)
+        claim = _Claim(self._unit, reading.digests[0], reading.digests)
+
+        async def step() -> bool | Refusal:
+            person = await self._people.person(arrival.user)
+            if await claim.take(lambda: arrival.id) is None:
+                return AGAIN
+            create = rules.arrived(arrival, claim.digest, person.generation, origin, self._policy)
+            record = self._people.changed(person, "imported")
+            answer = await self._unit.attempt(arrival.user, create, *record)
+            return stale(answer.refusal) if answer.refusal is not None else True
 
         return await perform(step, KIND)
 
