@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -233,7 +233,7 @@ class AsyncStore:
         )
 
 
-def make_async_store(
+async def make_async_store(
     url: str | None,
     *,
     blocking: bool,
@@ -264,24 +264,21 @@ def make_async_store(
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
     policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), logins or LoginPolicy()
     settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies, directory)
-    return AsyncStore(open_engine(opening), settings)
+    return AsyncStore(await open_engine(opening), settings)
 
 
 class OpeningStore:
     """A store on its way: await it, or enter it as an asynchronous context manager."""
 
-    def __init__(self, make: Callable[[], AsyncStore]) -> None:
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, AsyncStore]]) -> None:
         self._make = make
         self._store: AsyncStore | None = None
 
     def __await__(self) -> Generator[Any, None, AsyncStore]:
-        return self._opened().__await__()
-
-    async def _opened(self) -> AsyncStore:
-        return self._make()
+        return self._make().__await__()
 
     async def __aenter__(self) -> AsyncStore:
-        self._store = self._make()
+        self._store = await self._make()
         return self._store
 
     async def __aexit__(

@@ -32,7 +32,7 @@ _BESIDE: Final = {"context": ("content",), logins.KIND: (USER, registry.WORLD)}
 """Hidden kinds that go with a kind."""
 _LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
 """What leaves the store of a kind's sessions, where that is not all of them."""
-_STAYING: Final = frozenset({logins.TOKEN})
+_STAYING: Final = frozenset({logins.TOKEN, logins.TOKEN_USER})
 """Namespaces of aliases that do not leave the store."""
 
 
@@ -68,6 +68,8 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
             after = (0, rows[-1].id)
     for name in sorted(owners - {""}):
         for alias in await unit.engine.aliases(unit.tenant, target=name):
+            if alias.key.namespace in _STAYING:
+                continue
             yield encode(_alias_line(alias)) + "\n"
 
 

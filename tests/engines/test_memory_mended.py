@@ -166,7 +166,7 @@ def test_leases_named_after_a_session_are_purged_with_it(engine: MemoryEngine) -
     commit(engine, Delete(ONE))
     while run_sync(engine.purge(100)):
         continue
-    assert [name for _, name in engine._state.leases] == ["mine"]
+    assert [name for _, _, name in engine._state.leases] == ["mine"]
 
 
 def test_aliases_at_a_target_are_looked_up_and_follow_every_move(engine: MemoryEngine) -> None:

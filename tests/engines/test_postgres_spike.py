@@ -663,10 +663,10 @@ def test_groups_are_decided_as_one_by_one_in_memory(url: str, seed: int) -> None
 
 
 def test_an_error_of_the_server_is_its_own_callers_only(tell: Tell) -> None:
-    """A counter that outgrows its type fails in the server, and the whole call with it; the others are stored all the same."""
+    """A counter that outgrows its range fails in the server, and the whole call with it; the others are stored all the same."""
 
     async def story(lab: Lab) -> None:
-        made = [await lab.create(counters={"n": 2**63 - 1}) for _ in range(8)]
+        made = [await lab.create(counters={"n": 2**53 - 1}) for _ in range(8)]
 
         async def add(number: int) -> Answer:
             return await lab.commit(Write(made[number], add=(("n", number % 2),)))
@@ -755,7 +755,7 @@ def test_a_reader_behind_concurrent_commits_misses_nothing(tell_in_real_time: Te
 
         async def write(name: int) -> None:
             for turn in range(60):
-                await lab.append(made[(name + turn) % 16], "x")
+                await lab.append(made[(name + turn) % 16], "x", home="")
 
         async def read() -> None:
             cursor = start

@@ -16,7 +16,7 @@ import pytest
 from sojourn.core.batch import Batch, Create, NewEntry, Write
 from sojourn.core.ids import new_id
 from sojourn.core.query import EntryQuery
-from sojourn.engines.embedded import Commit
+from sojourn.engines.embedded import Commit, host_clock
 from sojourn.engines.sqlite import commits as commits_module
 from sojourn.engines.sqlite import transaction
 from sojourn.engines.sqlite.commits import Committer, Slot
@@ -24,13 +24,12 @@ from sojourn.engines.sqlite.connections import Connections
 from sojourn.engines.sqlite.engine import SqliteEngine
 from sojourn.errors import SojournError
 from sojourn.shell.bridge import run_sync
-from sojourn.shell.system import system_clock
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def engine(path: Path) -> SqliteEngine:
-    return SqliteEngine(str(path / "store.db"), system_clock, timeout=5)
+    return SqliteEngine(str(path / "store.db"), host_clock, timeout=5)
 
 
 def create(opened: SqliteEngine) -> str:

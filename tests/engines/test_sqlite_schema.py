@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -71,7 +72,9 @@ def test_eight_who_open_at_once_bring_it_forward_once(old_store: Path) -> None:
 @pytest.mark.usefixtures("next_release")
 def test_without_migrate_an_older_store_is_refused_and_left_alone(old_store: Path) -> None:
     before = version(old_store)
-    with pytest.raises(sojourn.SchemaError, match="has schema 1, this release needs 2") as caught:
+    with pytest.raises(
+        sojourn.SchemaError, match=f"has schema {schema.VERSION - 1}, this release needs {schema.VERSION}"
+    ) as caught:
         sojourn.open(f"sqlite:///{old_store}", migrate=False)
     assert "sojourn migrate" in str(caught.value)
     assert version(old_store) == before
@@ -83,7 +86,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(old_store: Path, monk
     monkeypatch.setattr(schema, "MIGRATIONS", broken)
     with pytest.raises(sojourn.EngineError):
         sojourn.open(f"sqlite:///{old_store}")
-    assert version(old_store) == "1"
+    assert version(old_store) == str(schema.VERSION - 1)
     connection = sqlite3.connect(old_store)
     names = [row[1] for row in connection.execute("pragma table_info(sojourn_alias)")]
     connection.close()
@@ -92,8 +95,8 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(old_store: Path, monk
 
 def test_this_release_goes_on_writing_to_its_successors_store(old_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr(schema, "VERSION", 2)
-        later.setattr(schema, "MIGRATIONS", MappingProxyType({2: ADD_NOTE}))
+        later.setattr(schema, "VERSION", schema.VERSION + 1)
+        later.setattr(schema, "MIGRATIONS", MappingProxyType({schema.VERSION: ADD_NOTE}))
         sojourn.open(f"sqlite:///{old_store}").close()
     with sojourn.open(f"sqlite:///{old_store}") as store:
         talk = store.conversations.get_or_create("alice")
@@ -105,8 +108,48 @@ def test_a_newer_store_that_does_not_serve_this_release_is_refused(old_store: Pa
     connection.execute("update sojourn_meta set value = '9' where name in ('schema', 'serves')")
     connection.commit()
     connection.close()
-    with pytest.raises(sojourn.SchemaError, match=r"has schema 9; this release knows up to 1\. Upgrade Sojourn\."):
+    with pytest.raises(
+        sojourn.SchemaError, match=rf"has schema 9; this release knows up to {schema.VERSION}\. Upgrade Sojourn\."
+    ):
         sojourn.open(f"sqlite:///{old_store}")
+
+
+LEASES_BY_NAME = """
+drop table sojourn_lease;
+create table sojourn_lease (
+  tenant text not null, name text not null, home text not null, holder text, fence integer not null,
+  expires_at integer not null, primary key (tenant, name)
+) without rowid;
+create index sojourn_lease_home on sojourn_lease (tenant, home);
+insert into sojourn_lease values ('default', 'store/lock', 'lease/lock', 'ann', 7, 9000000000000000);
+update sojourn_meta set value = '1' where name in ('schema', 'serves');
+"""
+
+
+def shape(path: Path) -> set[tuple[object, ...]]:
+    """Every column of every table, and every index, however the statements that made them were written."""
+    connection = sqlite3.connect(path)
+    columns = connection.execute(
+        "select m.name, c.name, c.type, c.'notnull', c.dflt_value, c.pk from sqlite_master m, pragma_table_info(m.name) c "
+        "where m.type = 'table'"
+    ).fetchall()
+    indexes = connection.execute("select name, tbl_name, replace(sql, char(10), ' ') from sqlite_master where type = 'index'")
+    found: set[tuple[object, ...]] = {*columns, *indexes.fetchall()}
+    connection.close()
+    return found
+
+
+def test_a_store_of_the_first_schema_keeps_its_leases_and_becomes_as_a_new_one(old_store: Path, tmp_path: Path) -> None:
+    connection = sqlite3.connect(old_store)
+    connection.executescript(LEASES_BY_NAME)
+    connection.close()
+    with sojourn.open(f"sqlite:///{old_store}") as store:
+        with pytest.raises(sojourn.LeaseHeldError) as held:
+            store.lease("lock", timedelta(seconds=5)).__enter__()
+        assert held.value.holder == "ann"
+    sojourn.open(f"sqlite:///{tmp_path / 'new.db'}").close()
+    assert shape(old_store) == shape(tmp_path / "new.db")
+    assert version(old_store) == str(schema.VERSION)
 
 
 def test_the_printed_script_makes_the_same_tables(old_store: Path) -> None:

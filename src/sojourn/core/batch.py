@@ -40,7 +40,7 @@ class Guard:
     silent: str | None = None
     """An author who has no counted entry in the current phase."""
     lease: tuple[str, int] | None = None
-    """Name and fencing number of a lease in the same home that must be current and not run out."""
+    """Name and fencing number of a lease in the batch's home that must be current and not run out."""
     fence: tuple[str, int] | None = None
     """Name and fencing number of a lease kept elsewhere: refused when the session has seen a higher one, kept as its
     highest (counter ``fence:<name>``) otherwise."""
@@ -191,8 +191,9 @@ Change: TypeAlias = Create | Write | Touch | Redact | Delete | Point | Lend | Yi
 class Batch:
     """What one commit changes, in one home of one tenant.
 
-    Every session, alias and lease it names lives in that home. ``home`` may be empty where each change names a session by
-    its id, because an id carries its home's bits.
+    Every session, alias and lease it names lives in that home. ``home`` may be empty where each change names a session that is
+    there by its id, because an id carries its home's bits; then the batch is one append, or has no operation id, deletes
+    nothing and has no guard on a lease.
 
     ``operation`` is the operation id of a caller who may ask again; ``fingerprint`` tells the same request from another
     one under that id (no secrets in it). A batch whose only change appends entries to one session is remembered with its

@@ -33,9 +33,16 @@ class SessionQuery:
     tag: str | None = None
     order: SessionOrder = "activity"
     active_before: int | None = None
-    """Only sessions whose activity bucket begins before this instant."""
+    """Only sessions that were last active before this instant, whatever their bucket."""
     limit: int = 50
     after: tuple[int, str] | None = None
+    home: str | None = None
+    """Only sessions of this home: an engine with shards asks one of them instead of all. With an owner or a tag, by whose index
+    the list is read."""
+
+    def __post_init__(self) -> None:
+        if self.home is not None and self.owner is None and self.tag is None:
+            raise InvalidValueError("a list of a home needs an owner or a tag, too.", hint="No index has homes alone.")
 
 
 @dataclass(frozen=True, slots=True)

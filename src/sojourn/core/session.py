@@ -90,7 +90,9 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """A named lock with an expiry. ``fence`` grows by one with every new holder and is never given twice."""
+    """A named lock with an expiry, unique by (tenant, home, name). ``fence`` grows by one with every new holder and is never
+    given twice.
+    """
 
     name: str
     holder: str | None

@@ -21,6 +21,8 @@ from sojourn.core.session import Alias, AliasKey, Entry, EventRow, Session, Snap
 
 PROMISES: Final = {
     "atomic": "All changes of a batch become visible together or not at all.",
+    "home": "What a batch names lives in its home; what crosses homes is refused. Without a home it is one append, or has no "
+    "operation id.",
     "durable": "What was acknowledged survives the death of the process.",
     "absent": "Two creates of one id: one wins, the other is refused as present.",
     "open": "Nothing is appended to a session that ended or was archived; the refusal says which.",
@@ -29,9 +31,11 @@ PROMISES: Final = {
     "phase": "Commits of one phase never conflict with each other; a commit of another phase is refused.",
     "sequences": "Sequences are given inside the commit, in its order, without gaps, and never again.",
     "operation": "The same operation id again returns the first answer and stores nothing, before all guards. An id is known "
-    "per session for appends, per home for everything else.",
+    "per session for appends, per home for everything else. Of an append the places are the first ones, state, deadline and "
+    "counters those of now.",
     "operation_payload": "The same operation id for something else is refused as key.",
     "answer": "The answer carries versions, sequences, the counters it moved and the engine's time.",
+    "counters": "Counters are whole numbers up to 2^53 - 1; what would pass that raises LimitError, and nothing is stored.",
     "distinct_authors": "Counted entries give the number of distinct authors of the phase, zeroed when the phase moves.",
     "aliases": "An alias is unique by tenant, namespace and key, and moves only from the epoch it was seen at.",
     "aliases_freed": "Deleting a session frees the aliases of its home that point at it, and their epochs keep counting.",
@@ -40,9 +44,12 @@ PROMISES: Final = {
     "counts": "Sessions active since an instant are counted without those past their deadline, by an index.",
     "due": "Due sessions are those past their deadline at the engine's time, earliest first.",
     "due_above": "A counter that ends above its threshold makes the session due, and an earlier deadline stays.",
-    "events": "Every commit that moves a version makes one event per session, numbered in commit order, without gaps.",
+    "events": "Every commit that moves a version makes one event per session, numbered in commit order, without gaps. Read, "
+    "they come in commit order per session (per shard), whatever comes between.",
     "events_gap": "A cursor older than what is kept says gap.",
+    "events_cursor": "A cursor that has not one number for each shard of the store raises InvalidCursorError.",
     "leases": "One holder at a time; every new holder gets a higher fencing number; a stale number is refused.",
+    "leases_home": "A lease is unique by tenant, home and name: the same name in another home is another lease.",
     "time": "Within a session the engine's time never runs backwards.",
     "tenants": "Nothing of one tenant is seen from another.",
     "pending": "A pending session is in no list and makes no event until it is activated.",
@@ -51,7 +58,8 @@ PROMISES: Final = {
     "delete": "A deleted session is invisible at once; purging removes its rows and keeps what forks share.",
     "search": "All words must match, the last may be a prefix, newest first, whatever is not yet indexed included.",
     "isolation": "One operation of a coalesced group that fails neither sinks nor falsely acknowledges the others.",
-    "text": "Text comes back as it was given, whatever characters it has.",
+    "text": "Text comes back as it was given, whatever characters it has; NUL and lone surrogates are refused before anything "
+    "is queued.",
 }
 
 Changed: TypeAlias = Literal["now", "timeout"]
@@ -142,9 +150,16 @@ class Engine(Protocol):
         ...
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
-        """How many active sessions of a kind there are, with a tag or of an owner.
+        """How many active sessions of a kind there are, with a tag or of an owner (then also: of a home, as in lists).
 
         With ``active_after``: only those whose activity bucket begins at this instant or later, and that are not past their
         deadline.
@@ -162,15 +177,15 @@ class Engine(Protocol):
     async def events(
         self, tenant: str, after: tuple[int, ...], limit: int, *, kind: str | None = None, session: str | None = None
     ) -> EventPage:
-        """Events behind a cursor, oldest first."""
+        """Events behind a cursor, in commit order per session; of one session, its shard alone is asked (its id says which)."""
         ...
 
     async def history(self, tenant: str, session: str, limit: int) -> builtins.list[EventRow]:
         """The newest events of one session that are still kept, oldest first."""
         ...
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
-        """Return ``now`` as soon as there may be events behind ``after``, ``timeout`` when the seconds have passed."""
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:
+        """Return ``now`` as soon as there may be events behind ``after`` (of ``session``), ``timeout`` after the seconds."""
         ...
 
     async def search(self, query: SearchQuery) -> builtins.list[Hit]:

@@ -8,6 +8,7 @@ operation runs again alone (`sqlite.commits`).
 
 from __future__ import annotations
 
+import time
 from copy import deepcopy
 from typing import Any, cast
 
@@ -35,11 +36,17 @@ from sojourn.core.batch import (
 from sojourn.core.codec import Json, decode, encode
 from sojourn.core.session import Alias, LeaseState
 from sojourn.core.times import DAY
+from sojourn.engines.checks import check_counter
 from sojourn.engines.drafts import Appended, Draft, Noted, Transaction
 from sojourn.errors import InvalidValueError
 
 OPERATION_LIFE = DAY
 EVENT_LIFE = 7 * DAY
+
+
+def host_clock() -> int:
+    """Microseconds since 1970 by this host's clock, which the embedded engines go by."""
+    return time.time_ns() // 1000
 
 
 def leases_of(session: str) -> tuple[str, ...]:
@@ -160,14 +167,17 @@ class Commit:
             draft = self._tx.draft(self._batch.tenant, session)
             if draft is not None:
                 if draft.state != "deleted":  # an erased session has no home any more
-                    self._check_home(draft.home, f"session {session}")
+                    self._check_home(draft)
                 self._drafts[session] = draft
         return None if draft is None or draft.state == "deleted" else draft
 
-    def _check_home(self, home: str, what: str) -> None:
+    def _check_home(self, draft: Draft) -> None:
         """A batch that crosses homes is a mistake of whoever made it: no engine with shards could carry it out."""
-        if self._batch.home not in ("", home):
-            raise InvalidValueError(f"a batch of home {self._batch.home!r} names {what} of home {home!r}.")
+        if self._batch.home not in ("", draft.home):
+            raise InvalidValueError(
+                f"a batch of home {self._batch.home!r} names session {draft.id} of home {draft.home!r}.",
+                hint="What crosses homes is a sequence of commits.",
+            )
 
     def _refusal(self, reason: Reason, draft: Draft) -> Refusal:
         if draft.state == "deleted":
@@ -302,7 +312,7 @@ class Commit:
     def _count(self, draft: Draft, change: Write, now: int) -> None:
         counters = draft.counters
         for name, amount in change.add:
-            counters[name] = counters.get(name, 0) + amount
+            counters[name] = check_counter(name, counters.get(name, 0) + amount)
         for name, value in change.put:
             counters[name] = value
         for name in change.stamp:
@@ -380,7 +390,6 @@ class Commit:
         return None
 
     def _point(self, change: Point) -> Refusal | None:
-        self._check_home(change.alias.home, f"alias {change.alias.key!r}")
         key = (change.alias.namespace, change.alias.key)
         alias = self._aliases.get(key) or self._tx.alias(self._batch.tenant, change.alias)
         if change.epoch is not None and alias.epoch != change.epoch:
@@ -413,7 +422,7 @@ class Commit:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def _lease(self, name: str) -> LeaseState:
-        lease = self._leases.get(name) or self._tx.lease(self._batch.tenant, name)
+        lease = self._leases.get(name) or self._tx.lease(self._batch.tenant, self._batch.home, name)
         return LeaseState(name, None, 0, 0) if lease is None else lease
 
     def _advance(self, draft: Draft) -> int:

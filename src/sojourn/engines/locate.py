@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -34,14 +34,18 @@ class Opening:
 
     url: str
     blocking: bool
-    clock: Clock
+    clock: Clock | None
+    """A test's clock; None: the engine's own time, which is the server's where there is one."""
     durability: Durability
     migrate: bool
     options: EngineOptions
 
 
-def open_engine(opening: Opening) -> Engine:
-    """The engine a URL names: ``memory:``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, …"""
+async def open_engine(opening: Opening) -> Engine:
+    """The engine a URL names: ``memory:``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, …
+
+    A coroutine, because an engine behind a network connects and looks at its schema first; a blocking one never suspends.
+    """
     scheme = opening.url.partition(":")[0].lower()
     opener = _OPENERS.get(scheme)
     if opener is None:
@@ -50,24 +54,26 @@ def open_engine(opening: Opening) -> Engine:
             f"cannot open {shown_url(opening.url)!r}: the scheme must be one of {known}.",
             hint="For a file, write sqlite:///path.db (three slashes for a relative path, four for an absolute one).",
         )
-    return opener(opening)
+    return await opener(opening)
 
 
-def _memory(opening: Opening) -> Engine:
+async def _memory(opening: Opening) -> Engine:
     from sojourn.engines import memory
+    from sojourn.engines.embedded import host_clock
 
     kind = memory.MemoryEngine if opening.blocking else memory.AsyncMemoryEngine
-    return cast("Engine", kind(opening.clock))
+    return cast("Engine", kind(opening.clock or host_clock))
 
 
-def _sqlite(opening: Opening) -> Engine:
+async def _sqlite(opening: Opening) -> Engine:
+    from sojourn.engines.embedded import host_clock
     from sojourn.engines.sqlite import engine
 
     path, settings = sqlite_path(opening.url)
     kind = engine.SqliteEngine if opening.blocking else engine.AsyncSqliteEngine
     made = kind(
         path,
-        opening.clock,
+        opening.clock or host_clock,
         durability=opening.durability,
         timeout=opening.options.timeout,
         migrate=opening.migrate,
@@ -76,14 +82,14 @@ def _sqlite(opening: Opening) -> Engine:
     return cast("Engine", made)
 
 
-def _unfinished(opening: Opening) -> Engine:
+async def _unfinished(opening: Opening) -> Engine:
     raise UnsupportedError(
         f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
         hint="Use sqlite:///… or memory: in this release.",
     )
 
 
-_OPENERS: dict[str, Callable[[Opening], Engine]] = {
+_OPENERS: dict[str, Callable[[Opening], Coroutine[Any, Any, Engine]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "postgresql": _unfinished,

@@ -21,6 +21,7 @@ from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, Entry, EventRow, LeaseState, Session, Snapshot
 from sojourn.engines.background import TaskBackground, ThreadBackground
 from sojourn.engines.bell import Bell
+from sojourn.engines.checks import check_batch, check_cursor
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
 from sojourn.engines.drafts import Appended, Draft, Keyed, Noted, spans
 from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE, Commit, leases_of
@@ -101,7 +102,8 @@ class MemoryState:
         self.aliases: dict[tuple[str, str, str], Alias] = {}
         self.targets: dict[tuple[str, str], dict[tuple[str, str, str], None]] = {}
         """Which aliases point at a target."""
-        self.leases: dict[tuple[str, str], tuple[str, LeaseState]] = {}
+        self.leases: dict[tuple[str, str, str], LeaseState] = {}
+        """By tenant, home and name."""
         self.operations: dict[tuple[str, str, str], tuple[str, str, int]] = {}
         self.lines = 0
         self.events: list[tuple[str, EventRow]] = []
@@ -202,9 +204,8 @@ class _Transaction:
     def aliases_at(self, tenant: str, home: str, target: str) -> builtins.list[Alias]:
         return [alias for alias in self._state.pointing(tenant, target) if alias.key.home == home]
 
-    def lease(self, tenant: str, name: str) -> LeaseState | None:
-        found = self._state.leases.get((tenant, name))
-        return None if found is None else found[1]
+    def lease(self, tenant: str, home: str, name: str) -> LeaseState | None:
+        return self._state.leases.get((tenant, home, name))
 
     def operation(self, tenant: str, home: str, operation: str) -> tuple[str, str] | None:
         found = self._state.operations.get((tenant, home, operation))
@@ -289,7 +290,7 @@ class _Transaction:
         self._state.point(key, alias)
 
     def lend(self, tenant: str, home: str, lease: LeaseState) -> None:
-        self._set(self._state.leases, (tenant, lease.name), (home, lease))
+        self._set(self._state.leases, (tenant, home, lease.name), lease)
 
     def remember(self, tenant: str, home: str, operation: str, fingerprint: str, answer: str, at: int) -> None:
         self._set(self._state.operations, (tenant, home, operation), (fingerprint, answer, at))
@@ -310,6 +311,11 @@ class _Transaction:
             event.reason,
         )
         state.events.append((event.draft.tenant, row))
+
+
+def _recent(draft: Draft, since: int, now: int) -> bool:
+    """Active since an instant, and not past its deadline."""
+    return draft.bucket >= since and (draft.deadline is None or draft.deadline > now)
 
 
 def _places(kept: _Kept, tags: set[str]) -> Iterator[tuple[tuple[str, ...], tuple[int, str]]]:
@@ -365,6 +371,7 @@ class MemoryEngine:
     async def commit(self, batch: Batch) -> Answer:
         """See `contract.Engine.commit`."""
         state = self._open()
+        check_batch(batch)
         with state.lock:
             before = state.event_number
             transaction = _Transaction(state)
@@ -456,36 +463,40 @@ class MemoryEngine:
                     if query.order == "idle" and kept.draft.bucket >= query.active_before:
                         break
                     continue
-                if query.owner is None or kept.draft.owner == query.owner:
+                if query.owner in (None, kept.draft.owner) and query.home in (None, kept.draft.home):
                     found.append(self._session(kept))
         return found
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
         state = self._open()
         group = ("tag", tag) if tag is not None else ("owner", owner) if owner is not None else ("", "")
         with state.lock:
-            if active_after is None:
-                return len(state.index.lists.get(("created", tenant, kind, "active", *group), ()))
-            rows = state.index.lists.get(("activity", tenant, kind, "active", *group), [])
-            recent = len(rows) - bisect_left(rows, (active_after, ""))
-            return recent - sum(
-                kept.draft.bucket >= active_after
-                and kept.draft.kind == kind
-                and (tag is None or tag in kept.tags)
-                and (tag is not None or owner is None or kept.draft.owner == owner)
-                for kept in self._past_deadline(state, tenant)
-            )
+            found = state.index.lists.get(("created", tenant, kind, "active", *group), ())
+            if home is None and active_after is None:
+                return len(found)
+            now = self._clock()
+            if home is None:
+                return self._recent(state, ("activity", tenant, kind, "active", *group), active_after or 0, now)
+            drafts = [state.sessions[tenant, identifier].draft for _, identifier in found]
+            return sum(draft.home == home and (active_after is None or _recent(draft, active_after, now)) for draft in drafts)
 
-    def _past_deadline(self, state: MemoryState, tenant: str) -> Iterator[_Kept]:
-        """The sessions of a tenant that are due."""
-        now = self._clock()
-        for name in [name for name in state.index.lists if name[:2] == ("due", tenant)]:
-            rows = state.index.lists[name]
-            for _, identifier in rows[: bisect_right(rows, (now, _LAST))]:
-                yield state.sessions[tenant, identifier]
+    def _recent(self, state: MemoryState, name: tuple[str, ...], since: int, now: int) -> int:
+        """Those in a list since an instant, less the few among the due ones that are as recent."""
+        rows, due = state.index.lists.get(name, []), state.index.lists.get(("due", name[1]), [])
+        late = [state.sessions[name[1], identifier].draft for _, identifier in due[: bisect_right(due, (now, _LAST))]]
+        first = bisect_left(rows, (since, ""))
+        places = [(bisect_left(rows, key, first), key) for key in ((draft.bucket, draft.id) for draft in late)]
+        return len(rows) - first - sum(place < len(rows) and rows[place] == key for place, key in places)
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
@@ -511,6 +522,7 @@ class MemoryEngine:
     ) -> EventPage:
         """See `contract.Engine.events`."""
         state = self._open()
+        check_cursor(after, 1)
         with state.lock:
             oldest = state.event_number - len(state.events)
             gap = after[0] < oldest or after[0] > state.event_number
@@ -534,9 +546,10 @@ class MemoryEngine:
             found = [row for owner, row in state.events if owner == tenant and row.session == session]
         return found[-limit:]
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:  # noqa: ARG002  # one shard
         """See `contract.Engine.changed`."""
         state = self._open()
+        check_cursor(after, 1)
         seen = state.bell.rings
         if state.event_number > after[0] or state.bell.wait(seen, timeout):
             return "now"
@@ -607,7 +620,7 @@ class MemoryEngine:
             state.logs.pop(draft.row, None)
             state.spoken = {item: count for item, count in state.spoken.items() if item[0] != draft.row}
             for name in leases_of(draft.id):
-                state.leases.pop((draft.tenant, name), None)
+                state.leases.pop((draft.tenant, draft.home, name), None)
             return len(gone) + 1
         return len(gone)
 
@@ -636,7 +649,8 @@ class MemoryEngine:
                             _empty(state, other.draft.row, line)
                             entries += 1
             aliases = _erase_aliases(state, tenant, owner, {owner, *names})
-            leases = [key for key, (home, _) in state.leases.items() if key[0] == tenant and home == owner]
+            theirs = {(tenant, kept.draft.home, name) for kept in mine for name in leases_of(kept.draft.id)}
+            leases = [key for key in state.leases if key[:2] == (tenant, owner) or key in theirs]
             for lease in leases:
                 del state.leases[lease]
             for operation in [key for key in state.operations if key[0] == tenant and key[1] == owner]:
@@ -679,9 +693,10 @@ class MemoryEngine:
 class AsyncMemoryEngine(MemoryEngine):
     """The same for event loops: only waiting differs."""
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:  # noqa: ARG002  # one shard
         """See `contract.Engine.changed`."""
         state = self._open()
+        check_cursor(after, 1)
         seen = state.bell.rings
         if state.event_number > after[0] or await state.bell.wait_async(seen, timeout):
             return "now"

@@ -116,7 +116,7 @@ async def _follow(
         if left <= 0:  # also while others are busy with what is not watched
             return
         if not moved:
-            await engine.changed(position, min(left, 1.0))
+            await engine.changed(position, min(left, 1.0), session=session)
 
 
 def _before(page: EventPage) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The system's clock and random ids, and a caller's own in their place (tests)."""
+"""The clock and the random ids, and a caller's own in their place (tests)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ UserClock: TypeAlias = Callable[[], datetime]
 UserIds: TypeAlias = Callable[[], str]
 
 
-def system_clock() -> int:
-    """Microseconds since 1970, by this host's clock."""
-    return time.time_ns() // 1000
-
-
-def clock_of(user: UserClock | None) -> Clock:
-    """An engine clock of a callable that gives aware datetimes; the system's without one."""
+def clock_of(user: UserClock | None) -> Clock | None:
+    """An engine clock of a callable that gives aware datetimes; None without one: the time is the engine's."""
     if user is None:
-        return system_clock
+        return None
     chosen = user
 
     def clock() -> int:

@@ -8,6 +8,7 @@ from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
+from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
 from sojourn.store import make_async_store
 from sojourn.sync.store import Store
@@ -41,19 +42,18 @@ def open(  # the name is the package's: sojourn.open
     Raises `UnavailableError` (cannot be reached or created), `CorruptError` (not a store), `SchemaError`,
     `InvalidValueError` (a URL that cannot be read).
     """
-    return Store(
-        make_async_store(
-            url,
-            blocking=True,
-            tenant=tenant,
-            migrate=migrate,
-            durability=durability,
-            engine=engine,
-            clock=clock,
-            ids=ids,
-            conversations=conversations,
-            contexts=contexts,
-            logins=logins,
-            directory=directory,
-        )
+    making = make_async_store(
+        url,
+        blocking=True,
+        tenant=tenant,
+        migrate=migrate,
+        durability=durability,
+        engine=engine,
+        clock=clock,
+        ids=ids,
+        conversations=conversations,
+        contexts=contexts,
+        logins=logins,
+        directory=directory,
     )
+    return Store(run_sync(making))

@@ -36,6 +36,7 @@ from sojourn.core.ids import make_id
 from sojourn.core.session import Alias, AliasKey, Snapshot
 from sojourn.engines.contract import Engine
 from sojourn.errors import UnsupportedError
+from sojourn.shell.bridge import run_sync
 from sojourn.store import AsyncStore, make_async_store
 from sojourn.testing.clocks import ManualClock
 
@@ -158,7 +159,7 @@ class Simulation:
 
     def store(self, **options: Any) -> AsyncStore:
         """A store; with ``options`` as `sojourn.aopen` has them, on the same sessions each time."""
-        made = make_async_store("memory:", blocking=True, clock=self.clock, ids=self._new_id, **options)
+        made = run_sync(make_async_store("memory:", blocking=True, clock=self.clock, ids=self._new_id, **options))
         if self._engine is None:
             self._engine = interleaved(made._engine, without=self._without)
         return AsyncStore(self._engine, made._settings)
@@ -311,8 +312,8 @@ class _Interleaved:
     async def _commit(self, batch: Batch) -> Answer:
         return await self._engine.commit(batch)
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> str:
-        del timeout
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> str:
+        del timeout, session
         await self._alive("before changed")
         return "now" if await self._engine.tip() != after else "timeout"
 

@@ -13,6 +13,7 @@ create type sojourn_frame as (
   alias_homes text[],
   aliases integer[],
   lease_tenants text[],
+  lease_homes text[],
   lease_names text[],
   leases integer[],
   asked_batches integer[],
@@ -168,6 +169,21 @@ return case
   when after is not null then least(moment + after, cap)
   when at is not null then least(at, cap)
 end;
+
+-- Refuse a batch that names a session of another home than its own.
+create function sojourn_astray(home text, d sojourn_draft) returns void language plpgsql immutable as $$
+begin
+  raise exception 'a batch of home % names session % of home %', home, d.id, d.home using errcode = 'invalid_parameter_value';
+end $$;
+
+-- A counter within its range, which is what every engine counts exactly.
+create function sojourn_counted(name text, value bigint) returns bigint language plpgsql immutable as $$
+begin
+  if value between -9007199254740991 and 9007199254740991 then
+    return value;
+  end if;
+  raise exception 'counter % would be %', name, value using errcode = 'numeric_value_out_of_range';
+end $$;
 
 -- A session as a refusal shows it.
 create function sojourn_shown(d sojourn_draft) returns json language sql stable
@@ -397,13 +413,14 @@ begin
   if f.lease_names is not null then
     select array_agg(
         row (
-          named.tenant, named.name, found.home, found.holder, coalesce(found.fence, 0), coalesce(found.expires_at, 0)
+          named.tenant, named.home, named.name, found.holder, coalesce(found.fence, 0), coalesce(found.expires_at, 0)
         )::sojourn_lease
         order by named.slot
       )
     into leases
-    from unnest(f.lease_tenants, f.lease_names) with ordinality named (tenant, name, slot)
-      left join sojourn_lease found on found.tenant = named.tenant and found.name = named.name;
+    from unnest(f.lease_tenants, f.lease_homes, f.lease_names) with ordinality named (tenant, home, name, slot)
+      left join sojourn_lease found
+        on found.tenant = named.tenant and found.home = named.home and found.name = named.name;
   end if;
   if f.asked_keys is not null then
     for found_asked in
@@ -523,6 +540,9 @@ begin
       if d.n is null or d.state = 'deleted' then
         refusal := json_build_object('reason', 'missing', 'id', c.id);
       else
+        if home <> d.home and home <> '' then
+          perform sojourn_astray(home, d);
+        end if;
         moment := greatest(moment, d.mark);
         reason := case
           when c.must_open and d.state not in ('active', 'pending') then
@@ -571,6 +591,8 @@ begin
           refusal := json_build_object('reason', 'key', 'id', c.id);
         elsif c.base_id is not null and (parent.n is null or parent.state = 'deleted') then
           refusal := json_build_object('reason', 'missing', 'id', c.base_id);
+        elsif parent.home <> home then
+          perform sojourn_astray(home, parent);
         end if;
       elsif c.entry_keys is not null then
         -- The keys that its entries bring are new to the session: among themselves, in this batch, in its log.
@@ -663,8 +685,9 @@ begin
         if c.add_names is not null then
           for number in 1 .. cardinality(c.add_names) loop
             name := c.add_names[number];
-            d.counters := d.counters
-              || jsonb_build_object(name, coalesce((d.counters ->> name)::bigint, 0) + c.add_amounts[number]);
+            d.counters := d.counters || jsonb_build_object(
+              name, sojourn_counted(name, coalesce((d.counters ->> name)::bigint, 0) + c.add_amounts[number])
+            );
           end loop;
         end if;
         if c.put_names is not null then
@@ -875,7 +898,6 @@ begin
           l.holder := null;
           l.expires_at := engine_time;
         end if;
-        l.home := home;
         leases[place] := l;
         lease_slots := array_append(lease_slots, place);
       end if;
@@ -1002,9 +1024,9 @@ begin
     set target = excluded.target, epoch = excluded.epoch, previous = excluded.previous, moved_at = excluded.moved_at;
   end if;
   if cardinality(lease_slots) > 0 then
-    insert into sojourn_lease (tenant, name, home, holder, fence, expires_at)
+    insert into sojourn_lease (tenant, home, name, holder, fence, expires_at)
     select (leases[named.slot]).* from (select distinct slot from unnest(lease_slots) slot) named
-    on conflict (tenant, name) do update
+    on conflict (tenant, home, name) do update
     set holder = excluded.holder, fence = excluded.fence, expires_at = excluded.expires_at;
   end if;
   if cardinality(operations) > 0 then

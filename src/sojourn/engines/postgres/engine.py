@@ -7,16 +7,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Self
 
 from sojourn.core.batch import Answer, Batch
+from sojourn.core.ids import home_of, is_id
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
 from sojourn.engines.background import ThreadBackground
+from sojourn.engines.checks import check_cursor
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
 from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE
 from sojourn.engines.postgres import reads, schema, wire
 from sojourn.engines.postgres.blocking import BlockingDriver
 from sojourn.engines.postgres.driver import Driver
 from sojourn.engines.postgres.statements import SQL
-from sojourn.errors import ClosedError, InvalidCursorError, UnsupportedError
+from sojourn.errors import ClosedError, UnsupportedError
 
 POLL: Final = 0.05
 """Seconds between looks for new events, while somebody watches."""
@@ -99,12 +101,23 @@ class PostgresEngine:
         return [wire.read_session(row) for row in await self._open().fetch(*reads.list_statement(query))]
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
-        statement, values = reads.count_statement(tenant, kind, tag, owner)
-        if active_after is not None:
-            statement, values = reads.count_recent_statement(tenant, kind, tag, owner, active_after, self._test_time())
+        statement: str
+        values: list[Any]
+        if active_after is None:
+            statement, values = reads.count_statement(tenant, kind, tag, owner, home)
+        else:
+            now = self._test_time()
+            statement, values = reads.count_recent_statement(tenant, kind, tag, owner, home, active_after, now)
         found: int = (await self._open().fetch(statement, values))[0][0]
         return found
 
@@ -129,19 +142,20 @@ class PostgresEngine:
         self, tenant: str, after: tuple[int, ...], limit: int, *, kind: str | None = None, session: str | None = None
     ) -> EventPage:
         """See `contract.Engine.events`; events of different shards come in the order of their times."""
-        cursor = _checked(after)
-        rows = await self._open().fetch(SQL["events"], {"after": list(cursor), "most": max(limit, 1000)})
-        return reads.page_of(rows, cursor, limit, tenant, kind, session)
+        cursor = check_cursor(after, wire.SHARDS)
+        values = {"after": list(cursor), "most": max(limit, 1000), "shard": _shard_of(session)}
+        return reads.page_of(await self._open().fetch(SQL["events"], values), cursor, limit, tenant, kind, session)
 
     async def history(self, tenant: str, session: str, limit: int) -> builtins.list[EventRow]:
         """See `contract.Engine.history`."""
         rows = await self._open().fetch(SQL["history"], (tenant, session, limit))
         return [EventRow(*row) for row in reversed(rows)]
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:
         """See `contract.Engine.changed`; looks every `POLL` seconds."""
-        driver, cursor, left = self._open(), list(_checked(after)), timeout
-        while not (await driver.fetch(SQL["changed"], (cursor,)))[0][0]:
+        driver, cursor, left = self._open(), list(check_cursor(after, wire.SHARDS)), timeout
+        values = {"after": cursor, "shard": _shard_of(session)}
+        while not (await driver.fetch(SQL["changed"], values))[0][0]:
             if left <= 0:
                 return "timeout"
             await driver.wait(min(POLL, left))
@@ -212,13 +226,9 @@ class PostgresEngine:
             await self._driver.close()
 
 
-def _checked(after: tuple[int, ...]) -> tuple[int, ...]:
-    if len(after) != wire.SHARDS:
-        raise InvalidCursorError(
-            f"a cursor of this store has {wire.SHARDS} numbers, this one {len(after)}.",
-            hint="Begin with tip(), or with the cursor of the page before.",
-        )
-    return after
+def _shard_of(session: str | None) -> int | None:
+    """The shard of a session's events, which its id carries; None for all of them."""
+    return home_of(session) % wire.SHARDS if session is not None and is_id(session) else None
 
 
 def _not_yet(what: str) -> UnsupportedError:

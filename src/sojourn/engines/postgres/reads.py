@@ -96,6 +96,9 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
             if query.tag is not None and query.owner is not None:
                 walk += " and " + _of_session("owner = %s", table)
                 values.append(query.owner)
+            if query.home is not None:
+                walk += " and " + _of_session("home = %s", table)
+                values.append(query.home)
             walks.append(f"(select * from ({walk}) walk order by {order} limit %s)")  # noqa: S608
             values.append(query.limit)
     page = " union all ".join(walks) or "select 0::bigint as n, 0::bigint as bucket, '' as id where false"
@@ -114,44 +117,45 @@ def _of_session(condition: str, table: str) -> str:
 
 
 def count_recent_statement(
-    tenant: str, kind: str, tag: str | None, owner: str | None, active_after: int, clock: int | None
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int, clock: int | None
 ) -> tuple[str, list[Any]]:
     """How many active sessions since an instant, less the few among the due ones that are as recent.
 
     Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
     """
+    recent, values = count_statement(tenant, kind, tag, owner, home)
     due = (
-        "select count(*) from sojourn_session s where deadline is not null and state = 'active' "
+        "select count(*) from sojourn_session w where deadline is not null and state = 'active' "
         "and deadline <= (select sojourn_time(%s)) and tenant = %s and kind = %s and bucket >= %s"
     )
     late: list[Any] = [clock, tenant, kind, active_after]
     if tag is not None:
-        recent = (
-            "select count(*) from sojourn_tag "
-            "where tenant = %s and tag = %s and kind = %s and state = 'active' and bucket >= %s"
-        )
-        due += " and exists (select from sojourn_tag t where t.n = s.n and t.tag = %s)"
-        return f"select ({recent}) - ({due})", [tenant, tag, kind, active_after, *late, tag]
-    recent = "select count(*) from sojourn_session where tenant = %s and kind = %s and state = 'active' and bucket >= %s"
-    if owner is not None:
-        values = [tenant, kind, active_after, owner, *late, owner]
-        return f"select ({recent} and owner = %s) - ({due} and owner = %s)", values
-    return f"select ({recent}) - ({due})", [tenant, kind, active_after, *late]
+        due += " and exists (select from sojourn_tag t where t.n = w.n and t.tag = %s)"
+        late.append(tag)
+    elif owner is not None:
+        due += " and owner = %s"
+        late.append(owner)
+    if home is not None:
+        due += " and home = %s"
+        late.append(home)
+    return f"select ({recent} and bucket >= %s) - ({due})", [*values, active_after, *late]
 
 
-def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
-    """How many active sessions, from an index alone."""
+def count_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None = None
+) -> tuple[str, list[str]]:
+    """How many active sessions, from an index alone where no home is asked for."""
+    table, where, values = "sojourn_session", "", [tenant, kind]
     if tag is not None:
-        return (
-            "select count(*) from sojourn_tag where tenant = %s and tag = %s and kind = %s and state = 'active'",
-            [tenant, tag, kind],
-        )
-    if owner is not None:
-        return (
-            "select count(*) from sojourn_session where tenant = %s and owner = %s and kind = %s and state = 'active'",
-            [tenant, owner, kind],
-        )
-    return "select count(*) from sojourn_session where tenant = %s and kind = %s and state = 'active'", [tenant, kind]
+        table, where = "sojourn_tag", " and tag = %s"
+        values.append(tag)
+    elif owner is not None:
+        where = " and owner = %s"
+        values.append(owner)
+    if home is not None:
+        where += " and " + _of_session("home = %s", table)
+        values.append(home)
+    return f"select count(*) from {table} w where tenant = %s and kind = %s and state = 'active'{where}", values  # noqa: S608
 
 
 def page_of(

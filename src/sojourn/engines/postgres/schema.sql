@@ -117,14 +117,13 @@ create index sojourn_alias_home on sojourn_alias (tenant, home);
 
 create table sojourn_lease (
   tenant text collate "C" not null,
-  name text collate "C" not null,
   home text collate "C" not null,
+  name text collate "C" not null,
   holder text collate "C",
   fence bigint not null,
   expires_at bigint not null,
-  primary key (tenant, name)
+  primary key (tenant, home, name)
 );
-create index sojourn_lease_home on sojourn_lease (tenant, home);
 
 -- Answers of operations that are remembered with their home, for a day.
 create table sojourn_operation (

@@ -85,7 +85,10 @@ select array_agg(number order by shard) from sojourn_shard;
 
 -- name: changed
 -- Whether a shard has given out others than these.
-select exists (select from sojourn_shard s where s.number <> (%s::bigint[])[s.shard + 1]);
+select exists (
+  select from sojourn_shard s
+  where s.number <> (%(after)s::bigint[])[s.shard + 1] and (%(shard)s::integer is null or s.shard = %(shard)s)
+);
 
 -- name: events
 -- For each shard its bounds, where reading begins, and the events behind that; oldest first, but each shard in its order.
@@ -103,6 +106,7 @@ from sojourn_shard s
   left join lateral (
     select * from sojourn_event n where n.shard = s.shard and n.number > begins.after order by n.number limit %(most)s
   ) e on true
+where %(shard)s::integer is null or s.shard = %(shard)s
 order by turn nulls first, s.shard, e.number
 limit %(most)s + 16;
 

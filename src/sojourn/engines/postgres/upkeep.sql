@@ -1,5 +1,17 @@
 -- Background work on the store itself, in bounded steps.
 
+-- Remove the leases that are named after a session, in its home; how many.
+create function sojourn_unlease(session_number bigint) returns integer language plpgsql volatile as $$
+declare
+  gone integer;
+begin
+  delete from sojourn_lease l using sojourn_session s
+  where s.n = session_number and l.tenant = s.tenant and l.home = s.home
+    and l.name in ('fold/' || s.id, 'conversation/' || s.id);
+  get diagnostics gone = row_count;
+  return gone;
+end $$;
+
 -- Remove at most about this many rows that nobody can see any more; how many were removed. What a commit works on now is
 -- passed over.
 create function sojourn_purge(most integer, operation_life bigint, event_life bigint, clock bigint)
@@ -44,6 +56,7 @@ begin
       return removed;
     end if;
     if shared = 0 then
+      perform sojourn_unlease(log_number);
       delete from sojourn_tag t where t.n = log_number;
       delete from sojourn_share h where h.session = log_number;
       delete from sojourn_data d where d.n = log_number;
@@ -128,6 +141,7 @@ begin
     get diagnostics gone = row_count;
     update sojourn_alias a set previous = null where a.tenant = of_tenant and a.previous = mine.id;
     aliases := aliases + gone;
+    leases := leases + sojourn_unlease(mine.n);
     delete from sojourn_tag t where t.n = mine.n;
     update sojourn_data d set data = '{}' where d.n = mine.n;
     update sojourn_event e set id = '', reason = '', change = 'erased' where e.session = mine.n;
@@ -155,7 +169,8 @@ begin
   get diagnostics gone = row_count;
   aliases := aliases + gone;
   delete from sojourn_lease l where l.tenant = of_tenant and l.home = of_owner;
-  get diagnostics leases = row_count;
+  get diagnostics gone = row_count;
+  leases := leases + gone;
   delete from sojourn_operation o where o.tenant = of_tenant and o.home = of_owner;
   return json_build_array(sessions, entries, aliases, leases, entries < most);
 end $$;

@@ -32,6 +32,7 @@ from sojourn.core.batch import (
 )
 from sojourn.core.ids import home_number
 from sojourn.core.session import Alias, AliasKey, LeaseState, Session
+from sojourn.engines.checks import check_batch
 from sojourn.errors import CorruptError, InvalidValueError
 
 SHARDS: Final = 16
@@ -54,7 +55,7 @@ class Parcel:
     entries: str = ""
     sessions: list[tuple[str, str]] = field(default_factory=list)
     aliases: list[tuple[str, str, str, str]] = field(default_factory=list)
-    leases: list[tuple[str, str]] = field(default_factory=list)
+    leases: list[tuple[str, str, str]] = field(default_factory=list)
     locks: list[str] = field(default_factory=list)
     asked: str | None = None
     """The operation id, when it is remembered with the first entry of the batch's one session."""
@@ -72,10 +73,8 @@ class Parcel:
 
 def pack(batch: Batch) -> Parcel:
     """The batch as a parcel; `InvalidValueError` for what JSON or PostgreSQL cannot say."""
+    check_batch(batch)
     parcel = Parcel(batch.operation)
-    for change in batch.changes:
-        if isinstance(change, Point) and batch.home not in ("", change.alias.home):
-            raise InvalidValueError(f"a batch of home {batch.home!r} names an alias of home {change.alias.home!r}.")
     entries: list[Row] = []
     rows: list[Row] = [_PACKERS[type(change)](parcel, batch, change, entries) for change in batch.changes]
     if not rows:
@@ -255,8 +254,8 @@ def _pack_yield(parcel: Parcel, batch: Batch, change: Yield, _: list[Row]) -> Ro
 
 
 def _name_lease(parcel: Parcel, batch: Batch, name: str) -> None:
-    parcel.leases.append((batch.tenant, name))
-    parcel.locks.append(_SEPARATOR.join(("lease", batch.tenant, name)))
+    parcel.leases.append((batch.tenant, batch.home, name))
+    parcel.locks.append(_SEPARATOR.join(("lease", batch.tenant, batch.home, name)))
 
 
 def _home_lock(tenant: str, home: str) -> str:
@@ -405,7 +404,7 @@ def assemble(parcels: Sequence[Parcel]) -> tuple[str, str, str]:
     frame: Row = {"locks": locks} if locks else {}
     frame |= sessions.columns("sessions", "tenants", "ids")
     frame |= aliases.columns("aliases", "alias_tenants", "alias_namespaces", "alias_keys", "alias_homes")
-    frame |= leases.columns("leases", "lease_tenants", "lease_names")
+    frame |= leases.columns("leases", "lease_tenants", "lease_homes", "lease_names")
     if asked:
         frame["asked_batches"], frame["asked_sessions"], frame["asked_keys"] = zip(*asked, strict=True)
     changes = ",".join([parcel.changes for parcel in parcels])

@@ -64,6 +64,7 @@ class Scripts:
     show: Script
     aliases: Script
     page: Script
+    counted: Script
     recent: Script
     due: Script
     events: Script
@@ -80,6 +81,7 @@ def scripts() -> Scripts:
         _script("shown", "show"),
         _script("aliases"),
         _script("page"),
+        _script("counted"),
         _script("recent"),
         _script("due"),
         _script("events"),

@@ -19,7 +19,7 @@ local answers, patch, making, moving, names
 
 -- A session to work on. Owner, tags, home, creation and lineage are read where they are needed.
 local function read(id)
-  local row = call('HMGET', mine .. 's:' .. id, 'k', 's', 'v', 'p', 'm', 'a', 'b', 'd', 'e', 'q', 'n', 'x')
+  local row = call('HMGET', mine .. 's:' .. id, 'k', 's', 'v', 'p', 'm', 'a', 'b', 'd', 'e', 'q', 'n', 'x', 'h')
   if not row[1] then
     return nil
   end
@@ -28,7 +28,7 @@ local function read(id)
   return {
     id = id, kind = row[1], state = row[2], version = tonumber(row[3]), phase = phase, mark = tonumber(row[5]),
     active = tonumber(row[6]), bucket = bucket, deadline = deadline, ended = ended, last = tonumber(row[10]),
-    counted = row[11], event = row[12] or 0,
+    counted = row[11], event = row[12] or 0, home = row[13],
     was_state = row[2], was_phase = phase, was_bucket = bucket, was_deadline = deadline, was_ended = ended,
   }
 end
@@ -43,6 +43,9 @@ local function find(id)
     end
   end
   if draft and draft.state ~= 'deleted' then
+    if batch.home ~= '' and draft.home ~= batch.home then
+      error({ err = 'HOME a batch of home ' .. batch.home .. ' names session ' .. id .. ' of home ' .. draft.home })
+    end
     return draft
   end
 end
@@ -204,7 +207,7 @@ end
 local function count(draft, change)
   local counters = counters_of(draft)
   for _, item in ipairs(change.add or {}) do
-    counters[item[1]] = (counters[item[1]] or 0) + item[2]
+    counters[item[1]] = countable(item[1], (counters[item[1]] or 0) + item[2])
   end
   for _, item in ipairs(change.put or {}) do
     counters[item[1]] = item[2]

@@ -18,6 +18,7 @@ from sojourn.core.batch import Answer, Batch, Change, Create, Delete, Lend, Poin
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
 from sojourn.engines.background import TaskBackground, ThreadBackground
+from sojourn.engines.checks import check_cursor
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
 from sojourn.engines.redis import wire
 from sojourn.engines.redis.commands import Command, scripts
@@ -160,17 +161,24 @@ class RedisEngine:
             b"%d" % query.limit,
             (query.owner or "").encode() if query.tag is not None else b"",
             b"" if query.active_before is None else b"%d" % query.active_before,
+            (query.home or "").encode(),
         )
+        asked = self._asked(query.tenant, query.home)
         replies = await self._ask_all(
             [
                 self._scripts.page.call(_lists(shard, query), b"", shard.tenant(query.tenant).encode(), *arguments)
-                for shard in self._shards
-            ]
+                for shard in asked
+            ],
+            wide=len(asked) > 1,
         )
         width = wire.ID if query.order in ("created", "oldest") else _STAMP + wire.ID
         rows = sorted((row for reply in replies for row in _cut(reply.decode(), width)), reverse=descending)
         found = await self._show((query.tenant, row[-wire.ID :]) for row in rows[: query.limit])
         return [session for session in found if session.state in query.states]
+
+    def _asked(self, tenant: str, home: str | None) -> Sequence[Shard]:
+        """The shards that may have what is asked for: one when the home is known."""
+        return self._shards if home is None else (self._shards[shard_of_home(tenant, home)],)
 
     async def _show(self, wanted: Iterable[tuple[str, str]]) -> builtins.list[Session]:
         """Sessions by tenant and id, in this order; what is gone is left out."""
@@ -192,11 +200,20 @@ class RedisEngine:
         return [found[name] for name in names if name in found]
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
-        """See `contract.Engine.count`."""
+        """See `contract.Engine.count`; of a home, its sessions are looked at, since several homes share a shard."""
         if active_after is not None:
-            return await self._count_recent(tenant, kind, tag, owner, active_after)
+            return await self._count_recent(tenant, kind, tag, owner, home, active_after)
+        if home is not None:
+            return await self._count_in(SessionQuery(tenant, (kind,), owner=owner, tag=tag, order="oldest", home=home))
         replies = await self._ask_all(
             [
                 Command(b"ZCARD", shard.list(tenant, kind, "active", created=True, owner=owner, tag=tag))
@@ -205,13 +222,25 @@ class RedisEngine:
         )
         return sum(replies)
 
-    async def _count_recent(self, tenant: str, kind: str, tag: str | None, owner: str | None, active_after: int) -> int:
+    async def _count_in(self, query: SessionQuery) -> int:
+        shard = self._shards[shard_of_home(query.tenant, query.home or "")]
+        command = self._scripts.counted.call(
+            _lists(shard, query), b"", shard.tenant(query.tenant).encode(), (query.home or "").encode()
+        )
+        found: int = await self._ask(command)
+        return found
+
+    async def _count_recent(
+        self, tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int
+    ) -> int:
         since, only = f"{max(0, active_after):0{_STAMP}}".encode(), escape(tenant).encode()
         commands = []
-        for shard in self._shards:
+        for shard in self._shards if home is None else (self._shards[shard_of_home(tenant, home)],):
             lists = [shard.list(tenant, kind, "active", created=made, owner=owner, tag=tag) for made in (False, True)]
             own = shard.tenant(tenant).encode()
-            commands.append(self._scripts.recent.call([*lists, shard.due], self._time(), own, since, only))
+            commands.append(
+                self._scripts.recent.call([*lists, shard.due], self._time(), own, since, only, (home or "").encode())
+            )
         return sum(int(reply) for reply in await self._ask_all(commands))
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
@@ -235,19 +264,30 @@ class RedisEngine:
     ) -> EventPage:
         """See `contract.Engine.events`; the order holds per session, across shards it is that of their times."""
         words = (tenant.encode(), (kind or "").encode(), (session or "").encode())
+        cursor, asked = list(check_cursor(after, len(self._shards))), self._watched(session)
         replies = await self._ask_all(
             [
-                self._scripts.events.call((shard.counter, shard.events), b"", b"", b"%d" % number, b"%d" % limit, *words)
-                for shard, number in zip(self._shards, after, strict=True)
-            ]
+                self._scripts.events.call(
+                    (shard.counter, shard.events), b"", b"", b"%d" % after[shard.number], b"%d" % limit, *words
+                )
+                for shard in asked
+            ],
+            wide=len(asked) > 1,
         )
         pages = [json.loads(reply) for reply in replies]
-        cursor = [through for through, _, _ in pages]
-        rows = [[wire.read_event(shard, number, row) for number, row in found] for shard, (_, _, found) in enumerate(pages)]
+        rows: list[builtins.list[EventRow]] = []
+        for shard, (through, _, found) in zip(asked, pages, strict=True):
+            cursor[shard.number] = through
+            rows.append([wire.read_event(shard.number, number, row) for number, row in found])
         ordered: list[EventRow] = list(merge(*rows, key=lambda row: row.at))
         for row in reversed(ordered[limit:]):
             cursor[row.shard] = row.number - 1
         return EventPage(ordered[:limit], tuple(cursor), any(gap for _, gap, _ in pages))
+
+    def _watched(self, session: str | None) -> Sequence[Shard]:
+        """The shards whose events a watcher sees: that of one session, which its id carries, or all."""
+        number = None if session is None else shard_of_id(session)
+        return self._shards if number is None else (self._shards[number],)
 
     async def history(self, tenant: str, session: str, limit: int) -> builtins.list[EventRow]:
         """See `contract.Engine.history`."""
@@ -258,11 +298,13 @@ class RedisEngine:
         command = self._scripts.history.call((shard.session(tenant, session), shard.events), b"", b"", b"%d" % limit)
         return [wire.read_event(number, place, row) for place, row in reversed(json.loads(await self._ask(command)))]
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:
         """See `contract.Engine.changed`; looks every `POLL` seconds."""
-        limit = time.monotonic() + timeout
+        limit, asked = time.monotonic() + timeout, self._watched(session)
+        seen = [check_cursor(after, len(self._shards))[shard.number] for shard in asked]
         while True:
-            if any(number > seen for number, seen in zip(await self.tip(), after, strict=True)):
+            found = await self._ask(Command(b"MGET", *(shard.counter for shard in asked)))
+            if any(int(number or 0) > before for number, before in zip(found, seen, strict=True)):
                 return "now"
             left = limit - time.monotonic()
             if left <= 0:
@@ -368,6 +410,8 @@ def _shards_named(batch: Batch, change: Change) -> Iterable[int]:
             if number is None:
                 raise InvalidValueError(f"{change.id!r} is not an id.")
             yield number
+            if isinstance(change, Create) and change.base is not None and (base := shard_of_id(change.base[0])) is not None:
+                yield base
         case Point():
             yield shard_of_home(batch.tenant, change.alias.home)
         case Lend() | Yield():

@@ -8,8 +8,11 @@ from sojourn.errors import (
     CorruptError,
     EngineError,
     FullError,
+    InvalidValueError,
+    LimitError,
     OutcomeUnknownError,
     ReadOnlyError,
+    SojournError,
     UnavailableError,
 )
 
@@ -22,7 +25,7 @@ class Unanswered(Exception):  # noqa: N818
     """The connection broke after the command was sent."""
 
 
-def translate(error: Exception, where: str, *, writing: bool, key: str | None = None) -> EngineError:
+def translate(error: Exception, where: str, *, writing: bool, key: str | None = None) -> SojournError:
     """The Sojourn error for ``error``; the caller raises it from the driver's."""
     if isinstance(error, Unsent) and isinstance(error.__cause__, driver.AuthenticationError | driver.BusyLoadingError):
         error = error.__cause__  # the server was reached, and said why it would not have us
@@ -47,9 +50,13 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
             return _reply(str(error), where)
 
 
-def _reply(text: str, where: str) -> EngineError:
+def _reply(text: str, where: str) -> SojournError:
     """The error for an error reply that has no class of its own."""
     code = text.partition(" ")[0]
+    if code == "HOME":
+        return InvalidValueError(f"{text[5:]}.", hint="What crosses homes is a sequence of commits.")
+    if code == "LIMIT":
+        return LimitError(f"{text[6:]}.", hint="Counters count up to 2^53 - 1. Nothing was stored.")
     if code == "TORN":
         return CorruptError(
             f"{where} failed in the middle of a commit, part of which may be stored: {text[5:]}.",

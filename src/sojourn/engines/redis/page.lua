@@ -1,10 +1,11 @@
 -- The first members, in order, of this shard's part of a list.
 -- KEYS: sorted sets whose members begin with what orders them. ARGV[3]: '1' for descending. ARGV[4]: the member to start
 -- behind, '' for the beginning. ARGV[5]: how many. ARGV[6]: only of this owner. ARGV[7]: only active before this instant.
+-- ARGV[8]: only of this home.
 -- Answers the members, all of one width, put together.
 
 local descending, limit = ARGV[3] == '1', tonumber(ARGV[5])
-local owner, before = ARGV[6], tonumber(ARGV[7])
+local owner, before, home = ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local found, stopped = {}, {}
 
 local function walk(key, start)
@@ -15,11 +16,11 @@ local function walk(key, start)
 end
 
 local function wanted(member)
-  if owner == '' and not before then
+  if owner == '' and not before and home == '' then
     return true
   end
-  local row = call('HMGET', mine .. 's:' .. string.sub(member, -26), 'o', 'a')
-  return (owner == '' or row[1] == owner) and (not before or tonumber(row[2]) < before)
+  local row = call('HMGET', mine .. 's:' .. string.sub(member, -26), 'o', 'a', 'h')
+  return (owner == '' or row[1] == owner) and (not before or tonumber(row[2]) < before) and (home == '' or row[3] == home)
 end
 
 for _, key in ipairs(KEYS) do

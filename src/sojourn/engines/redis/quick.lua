@@ -3,18 +3,26 @@
 -- session in a phase; whatever else turns out here (asked before, refused, due, another bucket) is left to the rest.
 
 local batch, now = cjson.decode(ARGV[3]), time()
+
+-- A counter within its range: whole numbers beyond it are not exact here.
+local function countable(name, value)
+  if math.abs(value) > 9007199254740991 then
+    error({ err = 'LIMIT counter ' .. name .. ' would be ' .. string.format('%.0f', value) })
+  end
+  return value
+end
 local clock = now -- as it was before any session raised it: leases and due marks go by it
 
 if batch.quick then
   local change = batch.changes[1]
   local id, guard, above = change.id, change.guard, change.due_above
   local key, names = mine .. 's:' .. id, mine .. 'k:' .. id
-  local row = call('HMGET', key, 's', 'v', 'p', 'm', 'a', 'b', 'd', 'q', 'n', 'x', 'k')
+  local row = call('HMGET', key, 's', 'v', 'p', 'm', 'a', 'b', 'd', 'q', 'n', 'x', 'k', 'h')
   local known = batch.append and call('HEXISTS', names, batch.operation) == 1
   local mark = row[1] and tonumber(row[4]) or 0
   local at = now > mark and now or mark
   local width = change.active
-  if not known and row[1] == 'active' and not (guard.phase and guard.phase ~= tonumber(row[3]))
+  if not known and row[1] == 'active' and (batch.home == '' or batch.home == row[12]) and not (guard.phase and guard.phase ~= tonumber(row[3]))
     and not (guard.timely and row[7] and at >= tonumber(row[7]))
     and not (width and at - at % width > tonumber(row[6])) then
     local version, phase, last, stamp = row[2] + 1, row[3], tonumber(row[8]), whole(at)
@@ -22,7 +30,7 @@ if batch.quick then
     if change.add or change.stamp then
       local values, list = cjson.decode(counters), {}
       for _, item in ipairs(change.add or {}) do
-        values[item[1]] = (values[item[1]] or 0) + item[2]
+        values[item[1]] = countable(item[1], (values[item[1]] or 0) + item[2])
       end
       for _, name in ipairs(change.stamp or {}) do
         values[name] = at

@@ -7,7 +7,7 @@ it as arguments of their own, which the script stores as they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from sojourn.core.batch import (
@@ -33,6 +33,7 @@ from sojourn.core.codec import encode
 from sojourn.core.ids import LENGTH
 from sojourn.core.query import EntryQuery
 from sojourn.core.session import Alias, AliasKey, Entry, EventRow, LeaseState, Session
+from sojourn.engines.checks import check_batch
 from sojourn.engines.redis.keys import escape
 from sojourn.errors import InvalidValueError
 
@@ -45,7 +46,6 @@ FIRST_TEXT: Final = 4
 """The place of the first text among the script's arguments, as Lua counts."""
 
 _REDACTED: Final = 1
-_LARGEST: Final = 1 << 53
 
 
 class _Texts(list[bytes]):
@@ -67,6 +67,7 @@ def to_bytes(text: str) -> bytes:
 
 def write_batch(batch: Batch) -> list[bytes]:
     """The arguments of the commit script that say what to do."""
+    check_batch(batch)
     texts = _Texts()
     remembered_with = only_append(batch)
     appends = batch.operation is not None and remembered_with is not None
@@ -92,7 +93,7 @@ def _create(change: Create, texts: _Texts, key: str | None) -> dict[str, Any]:
         "id": change.id,
         "kind": change.kind,
         "state": change.state,
-        "counters": _exact(change.counters.items()) and change.counters,
+        "counters": change.counters,
         "bucket": change.bucket,
         "change": change.change,
         **_given(
@@ -121,7 +122,6 @@ def _write(change: Write, texts: _Texts, key: str | None) -> dict[str, Any]:
     for name in ("unset", "mark"):
         if paths := getattr(change, name):
             row[name] = [_path(path) for path in paths]
-    _exact((*change.add, *change.put))
     for name in _AS_THEY_ARE:
         if value := getattr(change, name):
             row[name] = value
@@ -207,14 +207,6 @@ _WRITERS: Final[dict[type, Callable[[Any, _Texts, str | None], dict[str, Any]]]]
     Lend: _lend,
     Yield: _yield,
 }
-
-
-def _exact(counters: Iterable[tuple[str, int]]) -> bool:
-    """Refuses what a script cannot count: Lua's numbers are floats, exact up to 2^53."""
-    for name, value in counters:
-        if not -_LARGEST <= value <= _LARGEST:
-            raise InvalidValueError(f"counter {name!r}: {value} is beyond what a Redis script can count (2^53).")
-    return True
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
 from sojourn.engines.background import TaskBackground, ThreadBackground
 from sojourn.engines.bell import Bell
+from sojourn.engines.checks import check_batch, check_cursor
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
 from sojourn.engines.drafts import Draft
 from sojourn.engines.sqlite import reads, schema, upkeep
@@ -101,6 +102,7 @@ class SqliteEngine:
     async def commit(self, batch: Batch) -> Answer:
         """See `contract.Engine.commit`."""
         self._check_open()
+        check_batch(batch)
         answer: Answer = await self._commits.submit(batch)
         return answer
 
@@ -240,6 +242,7 @@ class SqliteEngine:
     ) -> EventPage:
         """See `contract.Engine.events`."""
         self._check_open()
+        check_cursor(after, 1)
         with self._connections.snapshot() as connection:
             return reads.read_events(connection, tenant, after[0], limit, kind, session)
 
@@ -256,13 +259,22 @@ class SqliteEngine:
     # -- unbounded reads: a thread of their own under a loop -------------------------------------------------------
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, active_after: int | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
+        sql: str
+        values: list[Any]
         if active_after is None:
-            sql, values = reads.count_statement(tenant, kind, tag, owner)
+            sql, values = reads.count_statement(tenant, kind, tag, owner, home)
         else:
-            sql, values = reads.count_recent_statement(tenant, kind, tag, owner, active_after, self._clock())
+            sql, values = reads.count_recent_statement(tenant, kind, tag, owner, home, active_after, self._clock())
         return await self._away(lambda connection: int(connection.execute(sql, values).fetchone()[0]))
 
     async def search(self, query: SearchQuery) -> builtins.list[Hit]:
@@ -342,8 +354,9 @@ class SqliteEngine:
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
-    async def changed(self, after: tuple[int, ...], timeout: float) -> Changed:
+    async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:  # noqa: ARG002  # one shard
         """See `contract.Engine.changed`; commits of other processes are seen within `POLL` seconds."""
+        check_cursor(after, 1)
         limit = time.monotonic() + timeout
         while True:
             seen = self._bell.rings

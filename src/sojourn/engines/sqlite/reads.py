@@ -116,6 +116,9 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
             if query.tag is not None and query.owner is not None:
                 walk += f" and (select owner {_TAGGED}) = ?"
                 values.append(query.owner)
+            if query.home is not None:
+                walk += " and home = ?" if query.tag is None else f" and (select home {_TAGGED}) = ?"
+                values.append(query.home)
             walks.append(f"select * from ({walk} order by {order} limit ?)")  # noqa: S608
             values.append(query.limit)
     page = " union all ".join(walks)
@@ -127,50 +130,48 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
 
 
 def count_recent_statement(
-    tenant: str, kind: str, tag: str | None, owner: str | None, active_after: int, now: int
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int, now: int
 ) -> tuple[str, list[Any]]:
     """How many active sessions since an instant, from an index alone, less the few among the due ones that are as recent.
 
     Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
     """
+    recent, values = count_statement(tenant, kind, tag, owner, home)
+    table = "sojourn_session" if tag is None else "sojourn_tag"
+    index = "sojourn_session_owner_activity" if tag is None and owner is not None else f"{table}_activity"
+    recent = recent.replace(f"from {table} ", f"from {table} indexed by {index} ", 1)
     due = (
         "select count(*) from sojourn_session s indexed by sojourn_session_due where deadline is not null "
         "and state = 'active' and deadline <= ? and tenant = ? and kind = ? and bucket >= ?"
     )
     late: list[Any] = [now, tenant, kind, active_after]
     if tag is not None:
-        recent = (
-            "select count(*) from sojourn_tag indexed by sojourn_tag_activity "
-            "where tenant = ? and tag = ? and kind = ? and state = 'active' and bucket >= ?"
-        )
         due += " and exists (select 1 from sojourn_tag t where t.n = s.n and t.tag = ?)"
-        return f"select ({recent}) - ({due})", [tenant, tag, kind, active_after, *late, tag]
-    if owner is not None:
-        recent = (
-            "select count(*) from sojourn_session indexed by sojourn_session_owner_activity "
-            "where tenant = ? and owner = ? and kind = ? and state = 'active' and bucket >= ?"
-        )
-        return f"select ({recent}) - ({due} and owner = ?)", [tenant, owner, kind, active_after, *late, owner]
-    recent = (
-        "select count(*) from sojourn_session indexed by sojourn_session_activity "
-        "where tenant = ? and kind = ? and state = 'active' and bucket >= ?"
-    )
-    return f"select ({recent}) - ({due})", [tenant, kind, active_after, *late]
+        late.append(tag)
+    elif owner is not None:
+        due += " and owner = ?"
+        late.append(owner)
+    if home is not None:
+        due += " and home = ?"
+        late.append(home)
+    return f"select ({recent} and bucket >= ?) - ({due})", [*values, active_after, *late]
 
 
-def count_statement(tenant: str, kind: str, tag: str | None, owner: str | None) -> tuple[str, list[str]]:
-    """How many active sessions, from an index alone."""
+def count_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None = None
+) -> tuple[str, list[str]]:
+    """How many active sessions, from an index alone where no home is asked for."""
+    table, where, values = "session", "", [tenant, kind]
     if tag is not None:
-        return (
-            "select count(*) from sojourn_tag where tenant = ? and tag = ? and kind = ? and state = 'active'",
-            [tenant, tag, kind],
-        )
-    if owner is not None:
-        return (
-            "select count(*) from sojourn_session where tenant = ? and owner = ? and kind = ? and state = 'active'",
-            [tenant, owner, kind],
-        )
-    return "select count(*) from sojourn_session where tenant = ? and kind = ? and state = 'active'", [tenant, kind]
+        table, where = "tag", " and tag = ?"
+        values.append(tag)
+    elif owner is not None:
+        where = " and owner = ?"
+        values.append(owner)
+    if home is not None:
+        where += " and home = ?" if tag is None else f" and (select home {_TAGGED}) = ?"
+        values.append(home)
+    return f"select count(*) from sojourn_{table} where tenant = ? and kind = ? and state = 'active'{where}", values  # noqa: S608
 
 
 def read_events(

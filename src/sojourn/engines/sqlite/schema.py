@@ -11,9 +11,25 @@ from sojourn.engines.sqlite.faults import translate
 from sojourn.engines.statements import read_script
 from sojourn.errors import CorruptError, SchemaError
 
-VERSION = 1
+VERSION = 2
 
-MIGRATIONS: Mapping[int, str] = MappingProxyType({})
+_LEASES_BY_HOME = """
+create table sojourn_lease_of_home (
+  tenant text not null,
+  home text not null,
+  name text not null,
+  holder text,
+  fence integer not null,
+  expires_at integer not null,
+  primary key (tenant, home, name)
+) without rowid;
+insert into sojourn_lease_of_home (tenant, home, name, holder, fence, expires_at)
+select tenant, home, name, holder, fence, expires_at from sojourn_lease;
+drop table sojourn_lease;
+alter table sojourn_lease_of_home rename to sojourn_lease;
+"""
+
+MIGRATIONS: Mapping[int, str] = MappingProxyType({2: _LEASES_BY_HOME})
 """``MIGRATIONS[n]`` is the script that turns a store of version n - 1 into one of version n."""
 
 SERVES = 1

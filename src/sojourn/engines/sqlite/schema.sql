@@ -1,4 +1,4 @@
--- Version 1 of the schema. Every name begins with sojourn_, so that an application may keep its own tables in the file.
+-- Version 2 of the schema. Every name begins with sojourn_, so that an application may keep its own tables in the file.
 
 -- Names and values about the store itself: schema version, how far search is indexed.
 create table sojourn_meta (
@@ -110,14 +110,13 @@ create index sojourn_alias_home on sojourn_alias (tenant, home);
 
 create table sojourn_lease (
   tenant text not null,
-  name text not null,
   home text not null,
+  name text not null,
   holder text,
   fence integer not null,
   expires_at integer not null,
-  primary key (tenant, name)
+  primary key (tenant, home, name)
 ) without rowid;
-create index sojourn_lease_home on sojourn_lease (tenant, home);
 
 -- Answers of operations that are remembered with their home, for a day.
 create table sojourn_operation (

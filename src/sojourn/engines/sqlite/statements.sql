@@ -97,12 +97,12 @@ on conflict do update set target = excluded.target, epoch = excluded.epoch, prev
   moved_at = excluded.moved_at;
 
 -- name: lease
--- A lease by its name.
-select holder, fence, expires_at from sojourn_lease where tenant = ? and name = ?;
+-- A lease by its home and name.
+select holder, fence, expires_at from sojourn_lease where tenant = ? and home = ? and name = ?;
 
 -- name: put_lease
 -- Take, renew or give back a lease.
-insert into sojourn_lease (tenant, name, home, holder, fence, expires_at) values (?, ?, ?, ?, ?, ?)
+insert into sojourn_lease (tenant, home, name, holder, fence, expires_at) values (?, ?, ?, ?, ?, ?)
 on conflict do update set holder = excluded.holder, fence = excluded.fence, expires_at = excluded.expires_at;
 
 -- name: operation

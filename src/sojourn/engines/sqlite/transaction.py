@@ -131,8 +131,8 @@ class Writing:
     def aliases_at(self, tenant: str, home: str, target: str) -> list[Alias]:
         return [alias for alias in aliases_at(self._connection, tenant, target) if alias.key.home == home]
 
-    def lease(self, tenant: str, name: str) -> LeaseState | None:
-        row = self._execute(SQL["lease"], (tenant, name)).fetchone()
+    def lease(self, tenant: str, home: str, name: str) -> LeaseState | None:
+        row = self._execute(SQL["lease"], (tenant, home, name)).fetchone()
         return None if row is None else LeaseState(name, row[0], row[1], row[2])
 
     def operation(self, tenant: str, home: str, operation: str) -> tuple[str, str] | None:
@@ -256,7 +256,7 @@ class Writing:
         )
 
     def lend(self, tenant: str, home: str, lease: LeaseState) -> None:
-        self._execute(SQL["put_lease"], (tenant, lease.name, home, lease.holder, lease.fence, lease.expires_at))
+        self._execute(SQL["put_lease"], (tenant, home, lease.name, lease.holder, lease.fence, lease.expires_at))
 
     def remember(self, tenant: str, home: str, operation: str, fingerprint: str, answer: str, at: int) -> None:
         self._execute(SQL["put_operation"], (tenant, home, operation, fingerprint, answer, at))

@@ -92,13 +92,22 @@ def _purge_session(connection: sqlite3.Connection, log: int, limit: int) -> int:
     if len(numbers) >= limit or shared:
         return len(numbers)
     connection.execute("delete from sojourn_tag where n = ?", (log,))
-    tenant, identifier = connection.execute("select tenant, id from sojourn_session where n = ?", (log,)).fetchone()
-    for name in leases_of(identifier):
-        connection.execute("delete from sojourn_lease where tenant = ? and name = ?", (tenant, name))
+    _remove_leases(connection, log)
     connection.execute("delete from sojourn_share where session = ?", (log,))
     connection.execute("delete from sojourn_data where n = ?", (log,))
     connection.execute("delete from sojourn_session where n = ?", (log,))
     return len(numbers) + 1
+
+
+def _remove_leases(connection: sqlite3.Connection, log: int) -> int:
+    """Remove the leases that are named after a session, in its home; how many."""
+    tenant, home, identifier = connection.execute("select tenant, home, id from sojourn_session where n = ?", (log,)).fetchone()
+    return sum(
+        connection.execute(
+            "delete from sojourn_lease where tenant = ? and home = ? and name = ?", (tenant, home, name)
+        ).rowcount
+        for name in leases_of(identifier)
+    )
 
 
 def _purge_events(connection: sqlite3.Connection, limit: int, now: int) -> int:
@@ -158,6 +167,7 @@ class Erasure:
             return False
         connection = self._connection
         connection.execute("delete from sojourn_tag where n = ?", (log,))
+        self._leases += _remove_leases(connection, log)
         connection.execute("update sojourn_data set data = '{}' where n = ?", (log,))
         connection.execute(
             "update sojourn_session set state = 'deleted', owner = null, deadline = null, counters = '{}', "
@@ -195,7 +205,7 @@ class Erasure:
         if not (self._redact(*written) and self._forget_aliases(owner)):
             return False
         self._aliases += self._remove("alias", "namespace, key", "home = ?", owner)
-        self._leases += self._remove("lease", "name", "home = ?", owner)
+        self._leases += self._remove("lease", "home, name", "home = ?", owner)
         self._remove("operation", "home, id", "home = ?", owner)
         return self._left > 0
 

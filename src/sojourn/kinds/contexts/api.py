@@ -82,7 +82,9 @@ class AsyncContexts:
         """A page of the scope's contexts, newest created first."""
         place, limit = rules.check_scope(scope), page_limit(limit)
         position = None if after is None else (0, str(read_cursor(after, str)[0]))
-        query = SessionQuery(self._unit.tenant, (KIND,), owner=place, order="created", limit=limit + 1, after=position)
+        query = SessionQuery(
+            self._unit.tenant, (KIND,), owner=place, order="created", limit=limit + 1, after=position, home=place
+        )
         rows = await self._unit.engine.list(query)
         alias = (await self._reader.active(place)).alias
         target = None if alias is None else alias.target

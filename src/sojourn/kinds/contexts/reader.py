@@ -72,7 +72,7 @@ class Reader:
         session = None if previous is None else (await self._unit.find(previous, KIND)).session
         if session is not None and not rules.is_kept(session):
             return session
-        rows = await self._unit.engine.list(SessionQuery(self._unit.tenant, (KIND,), owner=scope))
+        rows = await self._unit.engine.list(SessionQuery(self._unit.tenant, (KIND,), owner=scope, home=scope))
         rows = [row for row in rows if "resumed_at" in row.counters]
         if not rows:
             raise NotFoundError(f"no context has been active in scope {scope!r}.", hint="Name the one to resume.")
@@ -144,7 +144,7 @@ class Reader:
             if kept is None:
                 continue
             digest = rules.data_of(kept)["digest"]
-            users = SessionQuery(self._unit.tenant, (KIND,), owner=scope, tag=rules.tag_of(digest), limit=limit)
+            users = SessionQuery(self._unit.tenant, (KIND,), owner=scope, tag=rules.tag_of(digest), limit=limit, home=scope)
             for session in await self._unit.engine.list(users):
                 entries = await self.entries(session, EntryQuery(None, (STORED,), (digest,), kind, last=1))
                 found.extend((session, entry, hit.entry.text or "") for entry in entries)

@@ -69,7 +69,9 @@ class Removal:
         """Every context of a scope, what was kept included."""
         after: tuple[int, str] | None = None
         while True:
-            query = SessionQuery(self._unit.tenant, (KIND,), READABLE_STATES, scope, None, "created", limit=_PAGE, after=after)
+            query = SessionQuery(
+                self._unit.tenant, (KIND,), READABLE_STATES, scope, None, "created", limit=_PAGE, after=after, home=scope
+            )
             rows = await self._unit.engine.list(query)
             for row in rows:
                 yield row

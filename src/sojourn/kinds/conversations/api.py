@@ -215,15 +215,17 @@ class AsyncConversations:
         if after is not None:
             bucket, last = read_cursor(after, int, str)
             position = (int(bucket), str(last))
+        owner = None if user_id is None else check_key(user_id, "user_id")
         query = SessionQuery(
             self._unit.tenant,
             (KIND,),
             ("active",) if active_only else READABLE_STATES,
-            None if user_id is None else check_key(user_id, "user_id"),
+            owner,
             None if channel is None else f"channel:{rules.check_channel(channel, required=True)}",
             order,
             limit=limit + 1,
             after=position,
+            home=owner,
         )
         rows = await self._unit.engine.list(query)
         more, rows = len(rows) > limit, rows[:limit]
@@ -334,7 +336,8 @@ class AsyncConversations:
             free = lease is not None and lease.free
             guard = Guard(version=expected_version, lease=None if free else number, fence=number if free else None)
         write = rules.append(_whole(id), entries, self._policy, guard)
-        return await self._unit.commit("", write, key=operation, fingerprint=mark, what=KIND)
+        home = "" if lease is None or lease.free else lease.home
+        return await self._unit.commit(home, write, key=operation, fingerprint=mark, what=KIND)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -199,7 +199,8 @@ class Revocation:
         key = rules.token_key(digest)
         alias = (await self._unit.follow(key.home, key.namespace, key.key)).alias
         if alias is not None and alias.target == row.id:
-            await self._unit.attempt(key.home, Point(key, None, alias.epoch))
+            user = rules.token_user_key(digest)
+            await self._unit.attempt(key.home, Point(key, None, alias.epoch), Point(user, None, None))
 
     async def remove(self, id: str) -> Session | None:
         """Delete one, in whatever state; as it was, or None."""

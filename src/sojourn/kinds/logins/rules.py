@@ -19,6 +19,7 @@ KIND: Final = "login"
 SCHEMA: Final = Schema(1)
 AUDIT: Final = "audit"
 TOKEN: Final = "login.token"  # the namespace of aliases
+TOKEN_USER: Final = "login.token.user"
 
 UNKNOWN: Final = "unknown"
 LONGEST_CLIENT: Final = 64
@@ -208,6 +209,11 @@ def audit_of(entry: Entry) -> AuditEntry:
 def token_key(digest: str) -> AliasKey:
     """Where a caller's own token is found by its digest: in a home of its own, since the token does not say whose it is."""
     return AliasKey(f"{TOKEN}/{digest}", TOKEN, digest)
+
+
+def token_user_key(digest: str) -> AliasKey:
+    """Where it says, beside the alias of a caller's own token, in whose home its login is."""
+    return AliasKey(f"{TOKEN}/{digest}", TOKEN_USER, digest)
 
 
 def character_tag(character: str) -> str:

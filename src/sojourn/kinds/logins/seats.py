@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sojourn.core.batch import Answer, Change, Create, Delete, Point, Refusal, Write
+from sojourn.core.ids import home_number, home_of
 from sojourn.core.session import Alias, Session
 from sojourn.errors import ConflictError, KeyReusedError
 from sojourn.kinds.logins import rules
@@ -55,7 +56,7 @@ class Seats:
         before = await self._asked(wanted.user, operation, mark)
         if before is not None:
             return await self._again(before, own)
-        claim = None if own is None else _Claim(self._unit, self._hasher.digest(own), self._hasher.read(own).digests)
+        claim = None if own is None else _Claim(self._unit, wanted.user, self._hasher.read(own).digests)
 
         async def step() -> tuple[str, Token, Answer] | Refusal:
             return await self._sign_in(wanted, draft, own, claim, operation, mark)
@@ -153,8 +154,7 @@ class Seats:
         """
         if (await self._unit.find(arrival.id, KIND)).session is not None:
             return False
-        reading = self._hasher.read(arrival.token)
-        claim = _Claim(self._unit, reading.digests[0], reading.digests)
+        claim = _Claim(self._unit, arrival.user, self._hasher.read(arrival.token).digests)
 
         async def step() -> bool | Refusal:
             person = await self._people.person(arrival.user)
@@ -239,9 +239,10 @@ class _Claim:
     came; whoever brings the same token next sees to it that this login cannot come any more, and takes the alias over.
     """
 
-    def __init__(self, unit: Unit, digest: str, digests: tuple[str, ...]) -> None:
+    def __init__(self, unit: Unit, user: str, digests: tuple[str, ...]) -> None:
         self._unit = unit
-        self.digest = digest
+        self._user = user
+        self.digest = digests[0]
         self._digests = digests
         self._login: str | None = None
         self._epoch = 0
@@ -259,18 +260,26 @@ class _Claim:
             if digest == self.digest:
                 alias = found.alias
         assert alias is not None  # noqa: S101  # the current digest is one of them
-        if alias.target is not None and not await self._burnt(alias.target):
-            return None
+        user = rules.token_user_key(self.digest)
+        if alias.target is not None:
+            owner = (await self._unit.follow(user.home, user.namespace, user.key)).alias
+            if owner is None or owner.target is None:
+                return None
+            if home_number(self._unit.tenant, owner.target) != home_of(alias.target):
+                return None  # somebody else has just taken it over
+            if not await self._burnt(owner.target, alias.target):
+                return None
         login = new_id()
-        answer = await self._unit.attempt(alias.key.home, Point(alias.key, login, alias.epoch))
+        point = Point(alias.key, login, alias.epoch)
+        answer = await self._unit.attempt(alias.key.home, point, Point(user, self._user, None))
         if answer.refusal is not None:
             return None
         self._login, self._epoch = login, answer.epochs[0]
         return login
 
-    async def _burnt(self, login: str) -> bool:
+    async def _burnt(self, user: str, login: str) -> bool:
         """See to it that a login which has not come cannot come any more; False when it just has."""
-        answer = await self._unit.attempt("", Create(login, KIND, state="pending"), Delete(login))
+        answer = await self._unit.attempt(user, Create(login, KIND, state="pending"), Delete(login))
         refusal = answer.refusal
         return refusal is None or refusal.session is None  # present, and deleted
 
@@ -282,5 +291,6 @@ class _Claim:
         """Give the alias back, if it is still ours; for a login that was refused."""
         if self._login is not None:
             key = rules.token_key(self.digest)
-            if await self._burnt(self._login):
-                await self._unit.attempt(key.home, Point(key, None, self._epoch))
+            if await self._burnt(self._user, self._login):
+                user = rules.token_user_key(self.digest)
+                await self._unit.attempt(key.home, Point(key, None, self._epoch), Point(user, None, None))

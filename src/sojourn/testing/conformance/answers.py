@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from sojourn.core.batch import Answer, Create, Deadline, Guard, Lend, NewEntry, Point, Write
+import pytest
+
+from sojourn.core.batch import Answer, Create, Deadline, Delete, Guard, Lend, NewEntry, Point, Write
 from sojourn.core.query import SessionQuery
 from sojourn.core.times import SECOND
+from sojourn.engines.checks import LARGEST
+from sojourn.errors import LimitError
 from sojourn.testing.conformance.lab import HOME, KIND, TENANT, Lab, alias, at_version, in_phase, lines
 
 CALLERS = 8
@@ -122,6 +126,46 @@ class Answers:
         assert (await lab.refused(Create(lab.new_id(), KIND, entries=keyed * 2))).reason == "key"
         assert await lab.texts(made) == ["a"]
 
+    async def test_operation_with_nothing_to_do(self, lab: Lab) -> None:
+        """A batch without changes is remembered all the same, so that asking again does nothing later either."""
+        made, tip = await lab.create(), await lab.engine.tip()
+        first = await lab.commit(operation="k", fingerprint="this")
+        assert (first.refusal, first.replayed, first.moved, first.epochs, first.fences) == (None, False, (), (), ())
+        assert (await lab.commit(operation="k", fingerprint="this")).replayed
+        assert (await lab.commit(Write(made), operation="k", fingerprint="this")).replayed
+        other = await lab.commit(Write(made), operation="k", fingerprint="that")
+        assert other.refusal is not None
+        assert other.refusal.reason == "key"
+        assert (await lab.session(made)).version == 1
+        assert await lab.engine.tip() == tip
+        nothing = await lab.commit()
+        assert (nothing.refusal, nothing.replayed) == (None, False)
+
+    async def test_operation_of_what_is_gone_at_once(self, lab: Lab) -> None:
+        """Made pending and deleted in one commit: nobody ever sees it, and its counters are in the answer as often as asked."""
+        start, made = await lab.engine.tip(), lab.new_id()
+        changes = (Create(made, KIND, state="pending", counters={"removed": 3}), Delete(made))
+        first = await lab.commit(*changes, operation="k")
+        assert [moved.counters for moved in first.moved] == [{"removed": 3}] * 2
+        assert first.moved[1].state == "deleted"
+        await lab.purge_all()
+        again = await lab.commit(*changes, operation="k")
+        assert (again.replayed, again.moved) == (True, first.moved)
+        assert await lab.gone(made)
+        assert await lab.engine.tags(TENANT, made) == []
+        assert await lab.engine.history(TENANT, made, 10) == []
+        assert await lab.engine.tip() == start
+
+    async def test_operation_of_an_append_tells_how_it_is_now(self, lab: Lab) -> None:
+        """A replayed append has its own sequences, version and phase; state, deadline and counters are today's."""
+        made = await lab.create()
+        await lab.commit(Write(made, entries=lines("a"), add=(("n", 1),)), operation="k")
+        await lab.done(Write(made, add=(("n", 4),), state="ended", deadline=Deadline(after=SECOND), next_phase=True))
+        moved = (await lab.commit(Write(made, entries=lines("a"), add=(("n", 1),)), operation="k")).moved[0]
+        assert (moved.version, moved.phase, moved.first, moved.last) == (2, 0, 1, 1)
+        assert (moved.state, moved.deadline) == ("ended", lab.clock.micros() + SECOND)
+        assert moved.counters == {"n": 5}
+
     # -- answers ---------------------------------------------------------------------------------------------------
 
     async def test_answer(self, lab: Lab) -> None:
@@ -167,6 +211,55 @@ class Answers:
         seen.counters["n"] = 4
         stored = await lab.session(made)
         assert (stored.data, stored.counters) == ({"list": [1]}, {"n": 1})
+
+    async def test_answer_of_a_mark(self, lab: Lab) -> None:
+        """A mark writes the sequence of the first appended entry into the data, after what is set; objects are made for it."""
+        made = await lab.create("a", "b")
+        change = Write(made, entries=lines("c", "d"), set=((("at",), "x"), (("kept",), 1)), mark=(("at",), ("deep", "er")))
+        answer = await lab.done(change)
+        assert answer.moved[0].first == 3
+        assert (await lab.session(made)).data == {"at": 3, "kept": 1, "deep": {"er": 3}}
+        await lab.done(Write(made, mark=(("none",),)))
+        assert (await lab.session(made)).data["none"] == 0
+
+    # -- counters --------------------------------------------------------------------------------------------------
+
+    async def test_counters(self, lab: Lab) -> None:
+        """Up to 2^53 - 1 and down to its negative they count exactly; what would pass that stores nothing of its batch."""
+        made = await lab.create(counters={"up": LARGEST - 1, "down": -LARGEST})
+        assert (await lab.done(Write(made, add=(("up", 1), ("n", LARGEST))))).moved[0].counters["up"] == LARGEST
+        before = await lab.session(made)
+        assert before.counters == {"up": LARGEST, "down": -LARGEST, "n": LARGEST}
+        for change in (
+            Write(made, add=(("up", 1),)),
+            Write(made, add=(("n", LARGEST),)),
+            Write(made, add=(("down", -1),), entries=lines("x")),
+            Write(made, add=(("up", 1),), entries=lines("x"), active=SECOND),
+            Write(made, put=(("p", LARGEST + 1),)),
+            Write(made, guard=Guard(fence=("far", LARGEST + 1))),
+            Create(lab.new_id(), KIND, counters={"n": 1 << 64}),
+        ):
+            for changes in ((change,), (Write(made), change)):
+                with pytest.raises(LimitError):
+                    await lab.commit(*changes)
+        assert await lab.session(made) == before
+        assert await lab.texts(made) == []
+        assert (await lab.done(Write(made, put=(("up", -LARGEST),), add=(("down", 1),)))).refusal is None
+        assert (await lab.session(made)).counters["up"] == -LARGEST
+
+    async def test_counters_beyond_their_range_are_one_callers_error(self, lab: Lab) -> None:
+        """Among callers at the same time, only those whose counter would be too large are refused."""
+        full, free = await lab.create(counters={"n": LARGEST}), await lab.create()
+
+        async def count(place: int) -> Answer:
+            return await lab.commit(Write(full if place % 2 else free, add=(("n", 1),)))
+
+        outcomes = await lab.outcomes(*(lambda n=n: count(n) for n in range(CALLERS)))
+        assert [isinstance(outcome, LimitError) for outcome in outcomes] == [bool(n % 2) for n in range(CALLERS)]
+        assert (await lab.session(free)).counters == {"n": CALLERS // 2}
+        assert (await lab.session(full)).counters == {"n": LARGEST}
+
+    # -- authors ---------------------------------------------------------------------------------------------------
 
     async def test_distinct_authors(self, lab: Lab) -> None:
         """Authors are counted once in a phase, by their counted entries, and again in the next one."""

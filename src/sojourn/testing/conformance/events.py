@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sojourn.core.batch import Create, Deadline, Delete, Lend, Point, Redact, Touch, Write
 from sojourn.core.query import READABLE_STATES, EntryQuery, SessionQuery
 from sojourn.core.session import EventRow
 from sojourn.core.times import SECOND
+from sojourn.errors import InvalidCursorError
 from sojourn.testing.conformance.lab import KIND, TENANT, Lab, alias, at_version, lines
 
 CALLERS = 8
@@ -222,6 +225,62 @@ class Events:
         for cursor in cursors:
             page = await lab.engine.events(TENANT, cursor, 10)
             assert page.gap or len(page.events) == sum(tip) - sum(cursor)
+
+    async def test_events_cursor(self, lab: Lab) -> None:
+        """A cursor of another store's shape is refused, whoever asks; the beginning is as many noughts as tip has numbers."""
+        made = await lab.create()
+        shards = len(await lab.engine.tip())
+        for cursor in ((), (0,) * (shards + 1), (0,) * (shards * 2)):
+            with pytest.raises(InvalidCursorError):
+                await lab.engine.events(TENANT, cursor, 10)
+            with pytest.raises(InvalidCursorError):
+                await lab.engine.changed(cursor, 0)
+        page = await lab.engine.events(TENANT, (0,) * shards, 10)
+        assert [event.session for event in page.events] == [made]
+
+    async def test_events_come_in_commit_order_per_session(self, lab: Lab) -> None:
+        """Of sessions in many homes, at times that go back, every page has each session's events in the order of commit."""
+        start = await lab.engine.tip()
+        homes = [f"home {number}" for number in range(12)]
+        made = {home: await lab.create(home=home) for home in homes}
+        for turn in range(4):
+            lab.later(seconds=-7 if turn % 2 else 3)
+            for home, session in made.items():
+                await lab.done(Write(session), home=home)
+        for size in (1, 7, 1000):
+            seen: dict[str, list[int]] = {}
+            cursor = start
+            while True:
+                page = await lab.engine.events(TENANT, cursor, size)
+                for event in page.events:
+                    seen.setdefault(event.session, []).append(event.version)
+                if page.cursor == cursor:
+                    break
+                cursor = page.cursor
+            assert seen == {session: [1, 2, 3, 4, 5] for session in made.values()}
+
+    async def test_events_of_one_session_wake_who_watches_it(self, lab: Lab) -> None:
+        """Watching one session's events: they are found, the cursor passes what was looked at, and a commit of it wakes."""
+        made = await lab.create()
+        others = [await lab.create(home=f"home {number}") for number in range(6)]
+        page = await lab.engine.events(TENANT, lab.start, 50, session=made)
+        assert [event.session for event in page.events] == [made]
+        again = await lab.engine.events(TENANT, page.cursor, 50, session=made)
+        assert (again.events, again.gap) == ([], False)
+        cursor = again.cursor
+
+        async def watch() -> str:
+            return await lab.engine.changed(cursor, 30, session=made)
+
+        async def write() -> str:
+            await lab.append(made, "x")
+            return ""
+
+        assert (await lab.together(watch, write))[0] == "now"
+        assert await lab.engine.changed(cursor, 0, session=made) == "now"
+        assert [event.version for event in (await lab.engine.events(TENANT, cursor, 50, session=made)).events] == [2]
+        seen = await lab.events(lab.start)
+        assert sorted(event.session for event in seen if event.session != made) == sorted(others)
 
     # -- pending ---------------------------------------------------------------------------------------------------
 

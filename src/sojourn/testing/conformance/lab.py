@@ -171,9 +171,9 @@ class Lab:
         await self.done(made, home=home, tenant=tenant)
         return made.id
 
-    async def append(self, session: str, *texts: str, tenant: str = TENANT, **fields: Any) -> Answer:
+    async def append(self, session: str, *texts: str, home: str = HOME, tenant: str = TENANT, **fields: Any) -> Answer:
         """Append entries of these texts, whatever the answer; ``fields`` are those of `Write`."""
-        return await self.commit(Write(session, entries=lines(*texts), **fields), tenant=tenant)
+        return await self.commit(Write(session, entries=lines(*texts), **fields), home=home, tenant=tenant)
 
     async def session(self, session: str, tenant: str = TENANT) -> Session:
         """A session that must be there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sojourn.core.batch import Guard, Lend, Write, Yield
+from sojourn.core.batch import Delete, Guard, Lend, Write, Yield
 from sojourn.core.session import LeaseState
 from sojourn.core.times import SECOND, to_micros
 from sojourn.testing.clocks import START
@@ -142,6 +142,39 @@ class Leases:
         assert refusal.lease.fence == 5
         await lab.refused(Write(made, guard=Guard(fence=("far", 9))), Write(made, guard=Guard(version=99)))
         assert await write("far", 6) is None
+
+    async def test_leases_home(self, lab: Lab) -> None:
+        """The same name in two homes is two locks, each with its own holder and numbers; a guard asks for that of its home."""
+        near, far = await lab.create(), await lab.create(home="far")
+        await lab.done(Lend("lock", "ann", SECOND))
+        await lab.done(Yield("lock", 1))
+        assert (await lab.done(Lend("lock", "ann", SECOND))).fences == (2,)
+        assert (await lab.done(Lend("lock", "bob", SECOND), home="far")).fences == (1,)
+        refusal = await lab.refused(Lend("lock", "cy", SECOND), home="far")
+        assert refusal.lease == LeaseState("lock", "bob", 1, NOW + SECOND)
+        await lab.done(Write(near, guard=Guard(lease=("lock", 2))))
+        await lab.done(Write(far, guard=Guard(lease=("lock", 1))), home="far")
+        assert (await lab.refused(Write(near, guard=Guard(lease=("lock", 1))))).reason == "fence"
+        assert (await lab.refused(Write(far, guard=Guard(lease=("lock", 2))), home="far")).reason == "fence"
+        await lab.done(Yield("lock", 2))
+        assert (await lab.refused(Lend("lock", "dan", SECOND), home="far")).reason == "held"
+
+    async def test_leases_home_of_one_name_raced(self, lab: Lab) -> None:
+        """Taken at the same time in as many homes as there are callers: everybody gets theirs."""
+        homes = [f"home {number}" for number in range(CALLERS)]
+        taken = await lab.together(*(lambda h=home: lab.commit(Lend("lock", h, SECOND), home=h) for home in homes))
+        assert [answer.fences for answer in taken] == [(1,)] * CALLERS
+
+    async def test_leases_of_a_session_go_with_it(self, lab: Lab) -> None:
+        """What is locked for a session in its home is gone once it is purged; a lease of another home and that name is not."""
+        made = await lab.create(owner="ann")
+        name = f"fold/{made}"
+        for home in ("home", "far"):
+            await lab.done(Lend(name, "ann", SECOND), home=home)
+        await lab.done(Delete(made))
+        await lab.purge_all()
+        assert (await lab.done(Lend(name, "bob", SECOND))).fences == (1,)
+        assert (await lab.refused(Lend(name, "bob", SECOND), home="far")).reason == "held"
 
     async def test_leases_make_no_event(self, lab: Lab) -> None:
         """Taking, renewing and giving back are nobody's news."""

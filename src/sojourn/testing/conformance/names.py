@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any, Final
 
 import pytest
 
-from sojourn.core.batch import Create, Delete, Lend, NewEntry, Point, Write
+from sojourn.core.batch import Change, Create, Delete, Guard, Lend, NewEntry, Point, Touch, Write, Yield
 from sojourn.core.codec import check_key
+from sojourn.core.ids import home_number
 from sojourn.core.query import SearchQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey
 from sojourn.core.times import SECOND, to_micros
@@ -164,12 +166,42 @@ class Names:
             Alias(alias("d"), None, 2, "bob", NOW),
         ]
 
-    async def test_aliases_of_another_home_are_refused(self, lab: Lab) -> None:
-        """A batch that names what lives in another home is a mistake, and stores nothing."""
-        one = await lab.create()
-        with pytest.raises(InvalidValueError):
-            await lab.commit(Point(alias("a"), one, 0), Point(alias("far", home="far"), one, 0))
+    # -- homes -----------------------------------------------------------------------------------------------------
+
+    async def test_home(self, lab: Lab) -> None:
+        """A batch that names a session or an alias of another home is a mistake, and stores nothing."""
+        one, far = await lab.create("a"), await lab.create("b", home="far")
+        mistakes: tuple[tuple[Change, ...], ...] = (
+            (Point(alias("a"), one, 0), Point(alias("far", home="far"), one, 0)),
+            (Write(one, entries=lines("x")), Write(far)),
+            (Write(one, entries=lines("x")), Delete(far)),
+            (Create(lab.new_id(), KIND), Touch(far)),
+            (Create(lab.new_id(), KIND, base=(far, 1)),),
+        )
+        for changes in mistakes:
+            with pytest.raises(InvalidValueError):
+                await lab.commit(*changes)
         assert await lab.engine.aliases(TENANT, target=one) == []
+        assert await lab.texts(one) == ["a"]
+        assert len(await lab.engine.list(SessionQuery(TENANT, (KIND,)))) == 2
+
+    async def test_home_may_be_left_out(self, lab: Lab) -> None:
+        """Who knows no more than an id appends without a home, and is remembered; nothing else is without one."""
+        made = await lab.create("a")
+        append = Write(made, entries=lines("b"))
+        assert not (await lab.commit(append, home="", operation="k")).replayed
+        assert (await lab.commit(append, home="", operation="k")).replayed
+        await lab.done(Write(made, add=(("n", 1),)), Touch(made), home="")
+        assert (await lab.session(made)).counters == {"n": 1}
+        for changes in ((Write(made, add=(("n", 1),)),), (append, append), (Delete(made),), ()):
+            with pytest.raises(InvalidValueError):
+                await lab.commit(*changes, home="", operation="other")
+        guarded = Write(made, guard=Guard(lease=("lock", 1)), entries=lines("c"))
+        more = Delete(made), Point(alias("a", home=""), made, 0), Create(lab.new_id(""), KIND)
+        for change in (Lend("lock", "ann", SECOND), Yield("lock", 1), guarded, *more):
+            with pytest.raises(InvalidValueError):
+                await lab.commit(change, home="")
+        assert await lab.texts(made) == ["a", "b"]
 
     async def test_aliases_freed_in_the_batch_that_moves_them(self, lab: Lab) -> None:
         """A name that was moved away before is left alone; one that was moved to the session before is freed."""
@@ -185,9 +217,11 @@ class Names:
 
     async def test_tenants(self, lab: Lab) -> None:
         """The same ids, names and keys in two tenants are two of each, and no read crosses."""
-        shared = lab.new_id()
+        number = home_number("one", HOME)
+        two = next(name for name in (f"two {place}" for place in count()) if home_number(name, HOME) == number)
+        shared = lab.new_id(tenant="one")  # an id carries the bits of its home, which here is that of both
         key = AliasKey(HOME, "name", "a")
-        for tenant in ("one", "two"):
+        for tenant in ("one", two):
             await lab.done(
                 Create(shared, KIND, owner="ann", tags=("red",), entries=lines(f"of {tenant}")),
                 Point(key, shared, 0),
@@ -195,14 +229,14 @@ class Names:
                 tenant=tenant,
             )
         await lab.done(Write(shared, set=((("by",), "one"),), state="ended"), tenant="one")
-        for tenant, state in (("one", "ended"), ("two", "active")):
+        for tenant, state in (("one", "ended"), (two, "active")):
             found = await lab.session(shared, tenant)
             assert (found.tenant, found.state) == (tenant, state)
             assert [entry.text for entry in await lab.entries(shared, tenant=tenant)] == [f"of {tenant}"]
             assert (await lab.engine.follow(tenant, key)).session == found
             assert {event.session for event in await lab.events(lab.start, tenant)} == {shared}
-        assert len(await lab.events(lab.start, "two")) == 1
-        assert await lab.engine.count("two", KIND, tag="red") == 1
+        assert len(await lab.events(lab.start, two)) == 1
+        assert await lab.engine.count(two, KIND, tag="red") == 1
         assert await lab.engine.count("one", KIND, owner="ann") == 0
 
     async def test_tenants_that_are_empty_see_nothing(self, lab: Lab) -> None:
@@ -246,6 +280,40 @@ class Names:
         made = await lab.create(*TEXTS, data={"texts": list(TEXTS)})
         assert await lab.texts(made) == list(TEXTS)
         assert (await lab.session(made)).data == {"texts": list(TEXTS)}
+
+    async def test_text_that_nothing_stores_is_refused(self, lab: Lab) -> None:
+        """NUL and lone surrogates anywhere in a batch are its caller's error, before it is queued; nothing is stored."""
+        made = await lab.create("a")
+        tip = await lab.engine.tip()
+        for bad in ("a\0b", "\ud800", "ok \udfff"):
+            changes: tuple[Change, ...] = (
+                Write(made, entries=lines(bad)),
+                Write(made, entries=(NewEntry("line", label=bad),)),
+                Write(made, entries=(NewEntry("line", data=bad),)),
+                Write(made, entries=(NewEntry("line", author=bad, key=bad),)),
+                Write(made, set=((("place",), bad),)),
+                Write(made, set=((("place",), {"deep": [bad]}),)),
+                Write(made, set=((("place",), {bad: 1}),)),
+                Write(made, tag=(bad,)),
+                Write(made, add=((bad, 1),)),
+                Write(made, reason=bad),
+                Create(lab.new_id(), KIND, owner=bad),
+                Create(lab.new_id(), KIND, data={"place": bad}),
+                Create(lab.new_id(), KIND, counters={bad: 1}),
+                Point(alias(bad), made, 0),
+                Point(alias("a"), bad, 0),
+                Lend(bad, "ann", SECOND),
+                Lend("lock", bad, SECOND),
+            )
+            for change in changes:
+                with pytest.raises(InvalidValueError):
+                    await lab.commit(change)
+            for operation, fingerprint in ((bad, ""), ("k", bad)):
+                with pytest.raises(InvalidValueError):
+                    await lab.commit(Write(made, entries=lines("b")), operation=operation, fingerprint=fingerprint)
+        assert await lab.texts(made) == ["a"]
+        assert (await lab.session(made)).version == 1
+        assert await lab.engine.tip() == tip
 
     async def test_text_in_every_place(self, lab: Lab) -> None:
         """Also owners, tags, authors, labels, topics, keys, names, holders, homes and operation ids are just text."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from sojourn.core.batch import Create, Deadline, Delete, Guard, NewEntry, Redact, Touch, Write
 from sojourn.core.query import EntryQuery, SearchQuery, SessionOrder, SessionQuery
 from sojourn.core.session import Session, State
 from sojourn.core.times import MINUTE, SECOND, to_micros
-from sojourn.errors import UnsupportedError
+from sojourn.errors import InvalidValueError, UnsupportedError
 from sojourn.testing.clocks import START
-from sojourn.testing.conformance.lab import INDEXING, KIND, TENANT, Lab, lines, needs
+from sojourn.testing.conformance.lab import HOME, INDEXING, KIND, TENANT, Lab, lines, needs
 
 NOW = to_micros(START)
 BUCKET = MINUTE
@@ -142,6 +144,34 @@ class Reads:
                 listed = await lab.engine.list(replace(ALL, order=order, active_before=found.active_at))
                 assert sorted(listed, key=_place) == sorted(idle, key=_place)
 
+    async def test_lists_of_idle_sessions_go_by_activity_and_not_by_its_bucket(self, lab: Lab) -> None:
+        """Of two sessions in one bucket, only the one that was active before the instant is idle since then."""
+        early, late = [await lab.create(tags=("red",), owner="ann", bucket=MINUTE) for _ in range(2)]
+        between = lab.later(seconds=20)
+        lab.later(seconds=20)
+        await lab.done(Touch(late, bucket=MINUTE))
+        for order in ORDERS:
+            for narrowed in (ALL, replace(ALL, tag="red"), replace(ALL, owner="ann")):
+                listed = await lab.engine.list(replace(narrowed, order=order, active_before=between))
+                assert [found.id for found in listed] == [early]
+
+    async def test_lists_of_a_home(self, lab: Lab) -> None:
+        """An owner's or a tag's sessions may be in several homes: those of one, on every page and counted."""
+        homes = ("ann", "project", "ann", "project", "ann")
+        made = [await lab.create(home=home, owner="ann", tags=("red",)) for home in homes]
+        await lab.create(home="ann", owner="bob")
+        for home in ("ann", "project", "nowhere"):
+            wanted = [session for session, of in zip(made, homes, strict=True) if of == home]
+            for narrowed in (SessionQuery(TENANT, (KIND,), owner="ann"), SessionQuery(TENANT, (KIND,), tag="red")):
+                for order in ORDERS:
+                    query = replace(narrowed, home=home, order=order, limit=1)
+                    listed = [found.id for page in await _pages(lab, query) for found in page]
+                    assert sorted(listed) == sorted(wanted)
+            assert await lab.engine.count(TENANT, KIND, owner="ann", home=home) == len(wanted)
+            assert await lab.engine.count(TENANT, KIND, tag="red", home=home) == len(wanted)
+        with pytest.raises(InvalidValueError):
+            SessionQuery(TENANT, (KIND,), home="ann")
+
     async def test_lists_follow_tags_and_states(self, lab: Lab) -> None:
         """A tag that was given or taken away, and a state that changed, move the session between lists at once."""
         made = await lab.create(tags=("red",))
@@ -235,6 +265,9 @@ class Reads:
         assert await counts(3) == [5, 3, 4, 0], "session 4 is past its deadline"
         assert await lab.engine.count(TENANT, KIND) == 8, "what is past its deadline is active until somebody closes it"
         assert await lab.engine.count("elsewhere", KIND, active_after=0) == 0
+        for filters, count in (({}, 5), ({"tag": "red"}, 3), ({"owner": "ann"}, 4)):
+            assert await lab.engine.count(TENANT, KIND, home=HOME, active_after=NOW + 3 * MINUTE, **filters) == count
+            assert await lab.engine.count(TENANT, KIND, home="another", active_after=0, **filters) == 0
 
     # -- due -------------------------------------------------------------------------------------------------------
 
