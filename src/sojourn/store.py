@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -23,6 +23,11 @@ from sojourn.kinds.conversations.sweep import ConversationSweep
 from sojourn.kinds.games.api import AsyncGames
 from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.games.sweep import GameSweep
+from sojourn.kinds.logins import rules as login_rules
+from sojourn.kinds.logins.api import AsyncLogins
+from sojourn.kinds.logins.directory import AsyncDirectory
+from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
+from sojourn.kinds.logins.sweep import LoginSweep, UserSweep
 from sojourn.kinds.workspaces.api import AsyncWorkspaces
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.kinds.workspaces.places import Places
@@ -75,6 +80,8 @@ class Settings:
     places: Callable[[], Places] = here
     """Gives what workspaces ask of the working directory."""
     games: GamePolicy = field(default_factory=GamePolicy)
+    logins: LoginPolicy = field(default_factory=LoginPolicy)
+    directory: DirectoryLike | Literal[False] | None = None
 
 
 class AsyncStore:
@@ -84,6 +91,8 @@ class AsyncStore:
     contexts: AsyncContexts
     workspaces: AsyncWorkspaces
     games: AsyncGames
+    logins: AsyncLogins
+    directory: AsyncDirectory
     sessions: AsyncSessions
 
     def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
@@ -96,8 +105,17 @@ class AsyncStore:
         self.contexts = AsyncContexts(self._unit, settings.contexts)
         self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
         self.games = AsyncGames(self._unit, settings.games, self._closing)
-        removers = {"context": self.contexts._removal.remove, "game": self.games._lobby.remove}
-        self.sessions = AsyncSessions(self._unit, removers)
+        self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
+        self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
+        self.sessions = AsyncSessions(
+            self._unit,
+            {
+                "context": self.contexts._removal.remove,
+                "game": self.games._lobby.remove,
+                login_rules.KIND: self.logins._revocation.remove,
+            },
+            {login_rules.KIND: login_rules.public_data},
+        )
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -233,6 +251,8 @@ class AsyncStore:
             ContentSweep(self._unit, settings.contexts),
             WorkspaceSweep(self._unit),
             GameSweep(self._unit, self.games),
+            LoginSweep(self.logins._revocation),
+            UserSweep(self.logins._people, self.logins._registry),
         )
 
 
@@ -250,6 +270,8 @@ async def make_async_store(
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
     if durability not in ("full", "normal"):
@@ -264,6 +286,8 @@ async def make_async_store(
         contexts=_policy(contexts, ContextPolicy, "contexts"),
         games=_policy(games, GamePolicy, "games"),
         workspaces=_policy(workspaces, WorkspacePolicy, "workspaces"),
+        logins=_policy(logins, LoginPolicy, "logins"),
+        directory=directory,
     )
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
@@ -313,6 +337,8 @@ def aopen(
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
 
@@ -332,6 +358,8 @@ def aopen(
             contexts=contexts,
             workspaces=workspaces,
             games=games,
+            logins=logins,
+            directory=directory,
         )
     )
 

@@ -422,9 +422,7 @@ class Check:
             wrong = {number: count for number, count in told.items() if count != 1}
             self._wrong(f"{channel}: narrations: {wrong or sorted(set(numbers) - set(told))[:5]}")
 
-    def _check_turn(
-        self, channel: str, row: Record, choices: dict[int, Record], people: dict[int, str], before: int
-    ) -> int:
+    def _check_turn(self, channel: str, row: Record, choices: dict[int, Record], people: dict[int, str], before: int) -> int:
         """One turn with its choices, which are taken out of ``choices``; when it was closed."""
         name, kept = f"{channel}, turn {row['label']}", json.loads(row["data"])
         first, last = row.get("covers") or (1, 0)

@@ -65,6 +65,7 @@ class Scripts:
     aliases: Script
     page: Script
     counted: Script
+    recent: Script
     due: Script
     events: Script
     history: Script
@@ -81,6 +82,7 @@ def scripts() -> Scripts:
         _script("aliases"),
         _script("page"),
         _script("counted"),
+        _script("recent"),
         _script("due"),
         _script("events"),
         _script("history"),

@@ -259,10 +259,22 @@ class SqliteEngine:
     # -- unbounded reads: a thread of their own under a loop -------------------------------------------------------
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
-        sql, values = reads.count_statement(tenant, kind, tag, owner, home)
+        sql: str
+        values: list[Any]
+        if active_after is None:
+            sql, values = reads.count_statement(tenant, kind, tag, owner, home)
+        else:
+            sql, values = reads.count_recent_statement(tenant, kind, tag, owner, home, active_after, self._clock())
         return await self._away(lambda connection: int(connection.execute(sql, values).fetchone()[0]))
 
     async def search(self, query: SearchQuery) -> builtins.list[Hit]:
