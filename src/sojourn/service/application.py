@@ -22,6 +22,8 @@ from sojourn.errors import SojournError
 from sojourn.kinds.contexts.api import AsyncContexts
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.games.api import AsyncGames
+from sojourn.kinds.logins.api import AsyncLogins
+from sojourn.kinds.logins.directory import AsyncDirectory
 from sojourn.kinds.workspaces.api import AsyncWorkspaces
 from sojourn.service import problems
 from sojourn.service.access import ADMIN, Credential, Keys, OpenKeys, credential_of, demand
@@ -40,6 +42,8 @@ _log = logging.getLogger("sojourn.service")
 OWNERS: Final = {
     "conversations": AsyncConversations,
     "contexts": AsyncContexts,
+    "directory": AsyncDirectory,
+    "logins": AsyncLogins,
     "workspaces": AsyncWorkspaces,
     "games": AsyncGames,
     "sessions": AsyncSessions,
@@ -158,7 +162,7 @@ class Service:
     def _api(self, call: Call) -> Endpoint:
         async def answer(request: Request) -> Response:
             credential = await self._credential(request)
-            demand(credential, call.operation.kind, call.operation.action)
+            demand(credential, call.operation.scope, call.operation.action)
             limit = self._options.timeout
             async with asyncio.timeout(None if limit is None else limit.total_seconds()):
                 arguments = await call.arguments(request, await self._body(request))

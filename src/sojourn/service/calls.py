@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from starlette.responses import Response
 
 from sojourn.core.query import Page
 from sojourn.kinds.conversations.model import Message, Messages
+from sojourn.kinds.logins.tokens import Token
 from sojourn.service.operations import Operation
 from sojourn.service.problems import ProblemError
 from sojourn.shell.lease import Lease
@@ -50,8 +52,6 @@ class Call:
         self.returns = hints.pop("return", None)
         self.parameters = tuple(_parameters(operation, function, hints))
         self._shapes = {place: self._shape(place) for place in ("path", "query", "body")}
-        names = inspect.signature(function).parameters
-        self._by_id = "{game_id}" in operation.path and "channel_id" in names and operation.name != "resume"
         self._many = {item.name for item in self.parameters if item.place == "query" and _is_list(item.type)}
 
     @property
@@ -67,14 +67,15 @@ class Call:
             (item.name, item.type) if item.required else (item.name, item.type, msgspec.field(default=item.default))
             for item in sorted(items, key=lambda item: not item.required)
         ]
-        name = "".join(part.capitalize() for part in (*self.operation.kind.split("_"), *self.operation.name.split("_"), place))
+        words = re.split(r"[._]", f"{self.operation.id}.{place}")
+        name = "".join(word.capitalize() for word in words)
         return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
 
     async def arguments(self, request: Request, body: bytes) -> dict[str, Any]:
         """The arguments of a request; a `ProblemError` for what does not fit."""
         names = {name: unquote(text) for name, text in request.path_params.items()}
         found = self._read("path", names, strict=False)
-        if self._by_id:
+        if self.operation.by_id:
             found["channel_id"] = None
         query: dict[str, Any] = {}
         for name in request.query_params:
@@ -127,11 +128,8 @@ def _is_given_by_path(operation: Operation, name: str) -> bool:
     """A game is named by its channel or by its id, whichever the path has; a project's pointers are files, and not here."""
     if operation.kind == "workspaces":
         return name in ("pointer", "replace")
-    path = operation.path
-    return operation.kind == "games" and (
-        (name == "game_id" and "{channel_id}" in path and operation.name not in ("boot", "swap"))
-        or (name == "channel_id" and "{game_id}" in path and operation.name != "resume")
-    )
+    other = "{channel_id}" in operation.path and operation.name not in ("boot", "swap")
+    return operation.kind == "games" and ((name == "game_id" and other) or (name == "channel_id" and operation.by_id))
 
 
 def _is_callable(hint: Any) -> bool:
@@ -146,7 +144,7 @@ def _plain(hint: Any) -> Any:
     """A type that JSON has: any iterable is a list, any mapping an object."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return typing.Union[tuple(_plain(part) for part in parts)]  # noqa: UP007  # made at run time
+        return typing.Union[tuple(_plain(part) for part in parts if part is not Token)]  # noqa: UP007  # made at run time
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return dict[str, Any]
     if isinstance(origin, type) and issubclass(origin, Iterable) and origin is not tuple:

@@ -11,6 +11,7 @@ import msgspec
 import sojourn
 from sojourn.core.query import Page
 from sojourn.kinds.conversations.model import Message, Messages
+from sojourn.kinds.logins.tokens import Token
 from sojourn.service.calls import Call, Parameter, result_type
 from sojourn.service.problems import MEDIA_TYPE, Problem
 from sojourn.shell.feed import Event
@@ -53,6 +54,8 @@ def _schema(type: Any) -> dict[str, Any]:
 def _unknown(type: Any) -> dict[str, Any]:
     if type is Messages:
         return {"type": "array", "items": {"$ref": _REF.format(name="Message")}}
+    if type is Token:
+        return {"type": "string", "description": "Shown this once."}
     raise NotImplementedError(type)
 
 

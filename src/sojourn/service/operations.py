@@ -23,6 +23,11 @@ class Operation:
     name: str
 
     @property
+    def scope(self) -> str:
+        """The kind that a key's scope names."""
+        return "logins" if self.kind == "directory" else self.kind
+
+    @property
     def action(self) -> str:
         """What a key must allow."""
         if self.kind == "store":
@@ -37,12 +42,19 @@ class Operation:
     @property
     def id(self) -> str:
         """Its name in the OpenAPI document."""
-        second = ".by_id" if "{game_id}" in self.path and self.path.count("/") > 2 and self.name != "resume" else ""
-        return f"{self.kind}.{self.name}{second}"
+        return f"{self.kind}.{self.name}" + (".by_id" if self.by_id else "")
+
+    @property
+    def by_id(self) -> bool:
+        """Whether it names a game by its id where the same operation names it by its channel too."""
+        return self.path.startswith("/games/{game_id}") and self.name not in ("load", "delete", "resume")
 
 
 _CREATING: Final = frozenset(
-    "create append extend add fork branch checkpoint boot start start_system add_role invite rotate".split()  # noqa: SIM905
+    (
+        *("create", "append", "extend", "add", "fork", "branch", "checkpoint", "boot", "invite", "rotate"),
+        *("start", "start_system", "add_role", "add_user", "add_world", "add_character"),
+    )
 )
 
 CONVERSATIONS: Final = """
@@ -99,6 +111,45 @@ CONTEXTS: Final = """
     POST   /contexts/named/{name}/rename                       rename
     POST   /contexts/named/{name}/branch                       branch
     PUT    /contexts/named/{name}/active                       set_active
+"""
+
+LOGINS: Final = """
+    GET    /logins                                             list
+    POST   /logins                                             create
+    POST   /logins/authenticate                                authenticate
+    POST   /logins/find                                        find
+    POST   /logins/rotate                                      rotate
+    POST   /logins/revoke-token                                revoke_token
+    POST   /logins/revoke-all                                  revoke_all
+    POST   /logins/delete-expired                              delete_expired
+    POST   /logins/clear                                       clear
+    GET    /logins/count                                       count_active
+    GET    /logins/users/{user_id}                             online
+    POST   /logins/users/{user_id}/revoke                      revoke_user
+    POST   /logins/characters/{character_id}/revoke            revoke_character
+    GET    /logins/worlds/{world_id}/characters                active_characters
+    GET    /logins/{id}                                        get
+    PATCH  /logins/{id}                                        update
+    POST   /logins/{id}/touch                                  touch
+    POST   /logins/{id}/step-up                                step_up
+    POST   /logins/{id}/revoke                                 revoke
+    GET    /logins/{id}/history                                history
+    PUT    /logins/{id}/character                              bind_character
+    DELETE /logins/{id}/character                              unbind_character
+"""
+
+DIRECTORY: Final = """
+    POST   /directory/users                                    add_user
+    GET    /directory/users/{user_id}                          user
+    DELETE /directory/users/{user_id}                          remove_user
+    GET    /directory/usernames/{username}                     user_id
+    POST   /directory/worlds                                   add_world
+    GET    /directory/worlds/{world_id}                        world
+    POST   /directory/characters                               add_character
+    GET    /directory/characters/{character_id}                character
+    PATCH  /directory/characters/{character_id}                rename_character
+    DELETE /directory/characters/{character_id}                remove_character
+    POST   /directory/characters/{character_id}/move           move_character
 """
 
 WORKSPACES: Final = """
@@ -193,6 +244,10 @@ ELSEWHERE: Final = {
 """Operations that are another one under a second name."""
 
 LEFT_OUT: Final = {
+    "logins": {
+        "acting": "ip= and user_agent= are parameters here",
+        "require_fresh": "the application compares authenticated_at",
+    },
     "workspaces": {
         "hold": "it is a living process that holds; over HTTP, heartbeats say as much",
         "use": "it moves a pointer file, and a project named by its id has none",
@@ -226,6 +281,8 @@ def _rows(kind: str, text: str) -> tuple[Operation, ...]:
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *_rows("conversations", CONVERSATIONS),
     *_rows("contexts", CONTEXTS),
+    *_rows("logins", LOGINS),
+    *_rows("directory", DIRECTORY),
     *_rows("workspaces", WORKSPACES),
     *_rows("games", GAMES),
     *_rows("games", OF_A_GAME.replace(" .", " /games/channels/{channel_id}")),
