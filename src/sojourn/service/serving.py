@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -80,10 +81,13 @@ class Server(uvicorn.Server):
             self._started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal: requests under way are finished first."""
+        """A signal: requests under way are finished first; a second Ctrl-C waits for nothing."""
+        del frame
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._streams.stop)
-        super().handle_exit(sig, frame)
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:
