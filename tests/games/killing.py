@@ -27,6 +27,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -231,7 +232,7 @@ def without_high_water_mark() -> None:
         return draft
 
     transaction.draft_of = draft_of
-    reads.draft_of = draft_of
+    setattr(reads, "draft_of", draft_of)  # noqa: B010  # a name that it has from there
 
 
 BREAKS: Final[dict[str, Callable[[], None]]] = {"transaction": without_transactions, "mark": without_high_water_mark}
@@ -402,7 +403,7 @@ class Check:
         if [row["sequence"] for row in rows] != list(range(1, len(rows) + 1)):
             self._wrong(f"{channel}: the log has gaps")
         times = [row["created_at"] for row in rows]
-        back = sum(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+        back = sum(later < earlier for earlier, later in pairwise(times))
         if back:
             self._wrong(f"{channel}: time ran backwards {back} times")
         turns = [row for row in rows if row["entry"] == "turn"]
@@ -436,21 +437,24 @@ class Check:
             self._wrong(f"{name}: closed {kept['deadline'] - row['created_at']} µs before its deadline")
         if not mine:
             self._wrong(f"{name}: nobody chose in it")
-        missing = {people.get(number) for number in kept["expected"]} - {choice["author"] for choice in mine}
+        missing = {people.get(number, "?") for number in kept["expected"]} - {choice["author"] for choice in mine}
         if kept["reason"] == "all" and missing:
             self._wrong(f"{name}: closed as complete without {sorted(missing)}")
         for choice in mine:
-            if choice["label"] != row["label"]:
-                self._wrong(f"{name}: has a choice for turn {choice['label']}")
-            if choice["created_at"] >= kept["deadline"]:
-                self._wrong(f"{name}: has a choice made after the deadline")
-            if choice["text"] != choice["key"] or choice["key"] not in self._pressed:
-                self._wrong(f"{name}: has a choice that nobody made")
-            if choice["key"] in self._where:
-                self._wrong(f"{name}: the choice {choice['key']} is in {self._where[choice['key']]} too")
-            self._where[choice["key"]] = (channel, choice["author"], int(row["label"]))
+            self._check_choice(name, channel, choice, row["label"], kept["deadline"])
         closed: int = row["created_at"]
         return closed
+
+    def _check_choice(self, name: str, channel: str, choice: Record, number: str, deadline: int) -> None:
+        if choice["label"] != number:
+            self._wrong(f"{name}: has a choice for turn {choice['label']}")
+        if choice["created_at"] >= deadline:
+            self._wrong(f"{name}: has a choice made after the deadline")
+        if choice["text"] != choice["key"] or choice["key"] not in self._pressed:
+            self._wrong(f"{name}: has a choice that nobody made")
+        if choice["key"] in self._where:
+            self._wrong(f"{name}: the choice {choice['key']} is in {self._where[choice['key']]} too")
+        self._where[choice["key"]] = (channel, choice["author"], int(number))
 
     # -- what was acknowledged ---------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def test_no_choice_is_lost_or_counted_twice_by_a_kill(url: str, skew: int) -> No
 @pytest.mark.slow
 def test_without_transactions_the_checker_finds_what_is_broken(tmp_path: Path) -> None:
     report = campaign(f"sqlite:///{tmp_path}/torn.db", "--kills", 40, "--broken", "transaction")
-    assert report["errors"] + report["failed"] > 0
+    assert report["errors"] > 0
 
 
 @pytest.mark.slow
@@ -73,4 +73,4 @@ def test_five_hundred_kills(url: str, skew: int) -> None:
 @pytest.mark.parametrize(("broken", "skew"), [("transaction", 0), ("mark", 5)])
 def test_the_same_without_a_guard_fails(tmp_path: Path, broken: str, skew: int) -> None:
     report = campaign(f"sqlite:///{tmp_path}/broken.db", "--kills", 100, "--skew", skew, "--broken", broken)
-    assert report["errors"] + report["failed"] > 0
+    assert report["errors"] > 0
