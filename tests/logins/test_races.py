@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -155,7 +156,7 @@ async def a_character_goes_there_and_back(simulation: Simulation) -> None:
         known = await store.directory.user(user)
         assert known is not None
         assert (hero in known.character_ids) == (user == found.user_id), "exactly one has it"
-        outcome = await simulation.alone(lambda user=user: store.logins.create(user, character_id=hero))
+        outcome = await simulation.alone(partial(store.logins.create, user, character_id=hero))
         assert outcome.done == (user == found.user_id)
     await check(store, [hero])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 from unicodedata import category
 
@@ -496,12 +496,16 @@ class Arrival:
     expires_at: int | None
     """Kept whatever the policy says; None is never."""
     character: Character | None = None
-    shared: bool = False
+    metadata: dict[str, Json] = field(default_factory=dict)
+
+    def is_over(self, now: int) -> bool:
+        """Whether its end has come already."""
+        return self.expires_at is not None and now >= self.expires_at
 
 
-def arrived(arrival: Arrival, digest: str, generation: int, origin: Origin, policy: LoginPolicy) -> Create:
+def arrived(arrival: Arrival, digest: str, generation: int, origin: Origin, policy: LoginPolicy, *, shared: bool) -> Create:
     """A login with the times it had; the end it had is its absolute one."""
-    draft = Draft(arrival.client, arrival.character, origin, (), {}, arrival.shared)
+    draft = Draft(arrival.client, arrival.character, origin, (), arrival.metadata, shared)
     counters = {"generation": generation, "authenticated_at": arrival.created_at, "renewed_at": arrival.created_at}
     if arrival.expires_at is not None:
         counters["until"] = arrival.expires_at

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from sojourn.core.batch import Answer, Change, Create, Delete, Point, Refusal, Write
 from sojourn.core.ids import home_number, home_of
@@ -24,6 +24,8 @@ from sojourn.kinds.logins.tokens import Token, mint
 from sojourn.shell.unit import Unit, perform, refused
 
 AGAIN: Final = Refusal("version")
+Arrived: TypeAlias = Literal["landed", "present", "removed"]
+"""What became of a login that another program has kept; ``removed``: it was here, and was deleted here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +149,67 @@ class Seats:
 
         return await perform(step, KIND)
 
-    async def arrive(self, arrival: Arrival, origin: Origin) -> bool:
-        """Keep a login that another program has kept, found by its own token; False when it is here already.
+    async def arrive(self, arrival: Arrival, origin: Origin) -> Arrived:
+        """Keep a login that another program has kept, found by its own token.
 
-        The id is the import's, so a second run finds the first. `ConflictError` when the token is another login's.
+        The id is the import's, so a second run finds the first, and goes on where it was cut short: first the alias of the
+        token's digest, then the login. What was deleted here does not come back. `ConflictError` when the token is another
+        login's; `NotFoundError` when there is no such user, or no such character; `BindingError` when it is not this user's.
         """
-        if (await self._unit.find(arrival.id, KIND)).session is not None:
-            return False
-        claim = _Claim(self._unit, arrival.user, self._hasher.read(arrival.token).digests)
+        digests = self._hasher.read(arrival.token).digests
 
-        async def step() -> bool | Refusal:
+        async def step() -> Arrived | Refusal:
+            before = await self._placed(arrival, digests)
+            if before is not None:
+                return before
             person = await self._people.person(arrival.user)
-            if await claim.take(lambda: arrival.id) is None:
-                return AGAIN
-            create = rules.arrived(arrival, claim.digest, person.generation, origin, self._policy)
-            record = self._people.changed(person, "imported")
-            answer = await self._unit.attempt(arrival.user, create, *record)
-            return stale(answer.refusal) if answer.refusal is not None else True
+            await self._lookup.check_user(person)
+            shared, others = await self._beside(person, arrival, origin)
+            create = rules.arrived(arrival, digests[0], person.generation, origin, self._policy, shared=shared)
+            record = [_signed_in(change, person, arrival.created_at) for change in self._people.changed(person, "imported")]
+            answer = await self._unit.attempt(arrival.user, create, *record, *others)
+            refusal = answer.refusal
+            if refusal is None:
+                return "landed"
+            if refusal.reason == "present" and refusal.id == arrival.id:
+                return "removed" if (await self._unit.find(arrival.id, KIND)).session is None else "present"
+            return AGAIN
 
         return await perform(step, KIND)
+
+    async def _placed(self, arrival: Arrival, digests: tuple[str, ...]) -> Arrived | Refusal | None:
+        """See to it that the token's alias points at the login that is to come; None when it does."""
+        first: Alias | None = None
+        for digest in reversed(digests):
+            key = rules.token_key(digest)
+            found = await self._unit.follow(key.home, key.namespace, key.key)
+            if found.session is not None:
+                if found.session.id == arrival.id:
+                    return "present"
+                raise ConflictError("this token is another login's.", holder=found.session.id)
+            first = found.alias
+        assert first is not None  # noqa: S101  # follow always gives one
+        if first.target == arrival.id:
+            return None  # another run came so far
+        if first.target is not None:
+            raise ConflictError("this token is on its way to be another login's.", hint="Import again later.")
+        if first.epoch:
+            return "removed"
+        user = rules.token_user_key(digests[0])
+        answer = await self._unit.attempt(
+            first.key.home, Point(first.key, arrival.id, first.epoch), Point(user, arrival.user, None)
+        )
+        return None if answer.refusal is None else AGAIN
+
+    async def _beside(self, person: Person, arrival: Arrival, origin: Origin) -> tuple[bool, list[Change]]:
+        """Whether others hold the character already, and that they share it from now on."""
+        if arrival.character is None:
+            return False, []
+        await self._lookup.character_of(person, arrival.character.id, arrival.character.world_id)
+        if arrival.is_over(person.now):
+            return False, []
+        rows = await self._reader.open(owner=person.user, tag=rules.character_tag(arrival.character.id))
+        return _make_way(_parted(rows, person.now)[0], arrival.character, "share", origin)
 
     # -- characters ----------------------------------------------------------------------------------------------------
 
@@ -201,6 +245,12 @@ class Seats:
 def _parted(rows: list[Session], now: int) -> tuple[list[Session], list[Session]]:
     """Live ones, and those that have expired."""
     return [row for row in rows if rules.is_live(row, now)], [row for row in rows if not rules.is_live(row, now)]
+
+
+def _signed_in(change: Change, person: Person, at: int) -> Change:
+    """A change of the user's record that also says when they last signed in."""
+    last = 0 if person.session is None else person.session.counters.get("last_login", 0)
+    return replace(change, put=(("last_login", max(at, last)),)) if isinstance(change, Write) else change
 
 
 def _holds(session: Session, character: str) -> bool:
