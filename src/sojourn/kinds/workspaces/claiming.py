@@ -41,7 +41,7 @@ class Claiming:
             claim = self._made(session, resource, ttl, fence, expires_at)
             kept = project.with_claim(claim, expires_at, [*gone, *project.run_out()])
             touch = rules.touched(session.id, self._policy, lease)
-            answer = await self._unit.attempt(session.home, kept, touch, key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(session.home, *kept, touch, key=operation, fingerprint=mark)
             if answer.refusal is not None:
                 return answer.refusal
             return self.asked(session, resource, ttl, answer) if answer.replayed else claim
@@ -71,14 +71,16 @@ class Claiming:
             )
         return more
 
-    async def release(self, claim: Claim) -> bool:
+    async def release(self, claim: Claim, operation: str | None, mark: str) -> bool:
         """Give it back; False when it had run out or somebody else has it."""
 
         async def step() -> bool | Refusal:
             project = await self._reader.project(claim.project_id)
             if project.claim_of(claim) is None:
+                await self._unit.remember(project.id, operation, mark)
                 return False
-            answer = await self._unit.attempt(project.id, project.without_claim(claim.resource))
+            without = project.without_claim(claim.resource)
+            answer = await self._unit.attempt(project.id, *without, key=operation, fingerprint=mark)
             return True if answer.refusal is None else answer.refusal
 
         return await perform(step, "claim")
