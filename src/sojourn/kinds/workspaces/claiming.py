@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -93,16 +94,18 @@ class Claiming:
 
     async def _standing(self, claims: list[Claim], but: str = "") -> tuple[list[Claim], list[str]]:
         """Those of other sessions that are live, and the resources of those whose session is over or lost."""
-        live: dict[str, bool] = {}
+        names: dict[str, str] = {}
         standing, gone = [], []
         for claim in claims:
-            if claim.session_id == but:
+            id = claim.session_id
+            if id == but:
                 continue
-            if claim.session_id not in live:
-                found = await self._reader.find(claim.session_id)
-                live[claim.session_id] = found.session is not None and self._reader.is_live(found.session, found.now)
-            if live[claim.session_id]:
-                standing.append(claim)
+            if id not in names:
+                found = await self._reader.find(id)
+                live = found.session is not None and self._reader.is_live(found.session, found.now)
+                names[id] = rules.data_of(found.session)["name"] if live and found.session is not None else ""
+            if names[id]:
+                standing.append(replace(claim, name=names[id]))
             else:
                 gone.append(claim.resource)
         return standing, gone

@@ -84,7 +84,7 @@ class Project:
     # -- claims ----------------------------------------------------------------------------------------------------
 
     def claims(self) -> list[Claim]:
-        """The claims that have not run out, by resource."""
+        """The claims that have not run out, by resource; their sessions' names are with the sessions."""
         kept = [self._claim(resource, row) for resource, row in self._part("claims").items()]
         return sorted((claim for claim in kept if claim is not None), key=lambda claim: claim.resource)
 
@@ -103,7 +103,6 @@ class Project:
         """It has this claim and not those, if nothing was decided meanwhile."""
         row: Json = {
             "session": claim.session_id,
-            "name": claim.name,
             "fence": claim.fence,
             "expires_at": expires_at,
             "ttl": span(claim.ttl),
@@ -126,7 +125,7 @@ class Project:
         if row["expires_at"] <= self._time:
             return None
         ttl = timedelta(microseconds=row["ttl"])
-        return Claim(resource, row["session"], row["name"], row["fence"], to_datetime(row["expires_at"]), ttl, self.id)
+        return Claim(resource, row["session"], "", row["fence"], to_datetime(row["expires_at"]), ttl, self.id)
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
