@@ -526,6 +526,16 @@ def stopped(lab: Lab, name: str, *arguments: object) -> object:
         return getattr(lab.workspaces, name)(made.id, *arguments, lease=held.lease)
 
 
+def key_of_another(call: Callable[[Workspaces, Workspace], object]) -> Callable[[Lab], object]:
+    """An operation under a key that another one of the project has had."""
+
+    def both(lab: Lab) -> object:
+        lab.workspaces.add_role("tester", base="implementer", key="k")
+        return call(lab.workspaces, at_work(lab))
+
+    return both
+
+
 def the_lead(lab: Lab) -> str:
     """The id of the one workspace, made when there is none."""
     found = list(lab.workspaces.list())
@@ -809,6 +819,20 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("Workspaces.add_role", "NameTakenError"): lambda lab: lab.workspaces.add_role("monitor", base="architect"),
     ("Workspaces.remove_role", "InvalidNameError"): lambda lab: lab.workspaces.remove_role("monitor"),
     ("Workspaces.remove_role", "RoleInUseError"): used_role,
+    ("Workspaces.heartbeat", "KeyReusedError"): key_of_another(lambda kind, made: kind.heartbeat(made.id, key="k")),
+    ("Workspaces.resume", "KeyReusedError"): key_of_another(lambda kind, made: kind.resume(made.id, key="k")),
+    ("Workspaces.use", "KeyReusedError"): key_of_another(lambda kind, made: kind.use(made.id, key="k")),
+    ("Workspaces.rename", "KeyReusedError"): key_of_another(lambda kind, made: kind.rename(made.id, "other", key="k")),
+    ("Workspaces.end", "KeyReusedError"): key_of_another(lambda kind, made: kind.end(made.id, key="k")),
+    ("Workspaces.expire", "KeyReusedError"): key_of_another(lambda kind, made: kind.expire(made.id, key="k")),
+    ("Workspaces.expire_stale", "KeyReusedError"): key_of_another(lambda kind, made: kind.expire_stale(key="k")),
+    ("Workspaces.release", "KeyReusedError"): key_of_another(
+        lambda kind, made: kind.release(kind.claim(made.id, "src"), key="k")
+    ),
+    ("Workspaces.add_role", "KeyReusedError"): key_of_another(
+        lambda kind, made: kind.add_role("writer", base="architect", key="k")
+    ),
+    ("Workspaces.remove_role", "KeyReusedError"): key_of_another(lambda kind, made: kind.remove_role("writer", key="k")),
     ("Sessions.list", "InvalidValueError"): lambda lab: lab.store.sessions.list("colour:red"),
     ("Sessions.list", "InvalidCursorError"): lambda lab: lab.store.sessions.list(after="x"),
     ("Sessions.events", "InvalidValueError"): lambda lab: lab.store.sessions.events(lab.id, limit=0),

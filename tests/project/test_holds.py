@@ -18,17 +18,20 @@ from sojourn.project import here, holds
 
 HOLD = """
 import os, subprocess, sys
-from sojourn.project import here
-grip = here().hold(sys.argv[1])
+from sojourn.project import here as places
+grip = places().hold(sys.argv[1])
 what = sys.argv[2]
 children = []
 if what == "fork":
+    here, there = os.pipe()
     for _ in range(2):
         child = os.fork()
         if child == 0:
+            os.write(there, b"1")
             os.read(int(sys.argv[3]), 1)
             os._exit(0)
         children.append(child)
+        os.read(here, 1)  # it runs; a child that was never given the processor yet has closed nothing
 elif what == "start":
     children.append(subprocess.Popen(["sleep", "60"], close_fds=False).pid)
 print("held", *children, flush=True)

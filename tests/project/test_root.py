@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sojourn.errors import NoProjectError, UnsafeProjectError
-from sojourn.project import default_url, here, identity, root
+from sojourn.project import here, identity, root
+from sojourn.project.root import default_url
 
 
 def git(*words: str, cwd: Path) -> None:

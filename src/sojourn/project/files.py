@@ -12,8 +12,8 @@ import stat
 
 from sojourn.errors import PointerError
 
-LIMIT = 4096
-"""Bytes of a file that are read: no pointer and no id is as long."""
+LIMIT = 8192
+"""Bytes of a file that are read: no pointer, no id and no path is as long."""
 
 
 def read_text(path: str) -> str | None:
@@ -22,6 +22,12 @@ def read_text(path: str) -> str | None:
     A symbolic link is not followed and a pipe or device not waited for: either is refused. Bytes that are no UTF-8 are kept
     as escapes: they can be shown, and name nothing.
     """
+    raw = read_bytes(path)
+    return None if raw is None else raw.decode(errors="backslashreplace").strip()
+
+
+def read_bytes(path: str) -> bytes | None:
+    """The beginning of a small file as it is."""
     try:
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
@@ -33,12 +39,11 @@ def read_text(path: str) -> str | None:
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise PointerError(f"{path} is no file.", hint="Remove it.")
-        raw = os.read(number, LIMIT)
+        return os.read(number, LIMIT)
     except OSError as error:
         raise failed(path, "read", error) from error
     finally:
         os.close(number)
-    return raw.decode(errors="backslashreplace").strip()
 
 
 def write_text(path: str, text: str) -> None:
@@ -48,7 +53,7 @@ def write_text(path: str, text: str) -> None:
         number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with open(number, "wb") as file:
-                file.write(text.encode())
+                file.write(os.fsencode(text))
                 file.flush()
                 os.fsync(number)
             os.replace(partial, path)

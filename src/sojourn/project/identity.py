@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import os
 import stat
-from urllib.parse import quote, unquote_to_bytes
 
-from sojourn.core.ids import new_id
 from sojourn.errors import CopiedProjectError, InvalidValueError, NoProjectError, PointerError
-from sojourn.project.files import create_text, make_directory, read_text, remove, write_text
+from sojourn.project.files import create_text, make_directory, read_bytes, read_text, remove, write_text
 from sojourn.project.root import STATE, Root, check_safe
 
 ID = "project"
 PLACE = "place"
 IGNORE = ".gitignore"
+POINTER = "session"
+PREVIOUS = ".previous"
 POINTERS = "pointers"
 WORKTREES = "worktrees"
 LONGEST = 128
+
+_DIGITS = 60
 
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -39,7 +41,7 @@ def make(directory: str, project: str | None = None) -> Root:
     make_directory(root.state)
     check_safe(root.state)
     create_text(os.path.join(root.state, IGNORE), "*\n")
-    if create_text(os.path.join(root.state, ID), project or new_id()):
+    if create_text(os.path.join(root.state, ID), project or _new_id()):
         stamp(root)
     found = id_of(root)
     if project is not None and found != project:
@@ -51,7 +53,7 @@ def make(directory: str, project: str | None = None) -> Root:
 
 def renew(root: Root, project: str | None = None) -> None:
     """Make a copy a project of its own: a new id, and none of the pointers that came with it."""
-    wanted = new_id() if project is None else check_id(project)
+    wanted = _new_id() if project is None else check_id(project)
     forget_pointers(root)
     write_text(os.path.join(root.state, ID), wanted)
     stamp(root)
@@ -65,7 +67,7 @@ def adopt(root: Root) -> None:
 
 def forget_pointers(root: Root) -> None:
     """Remove the project's pointers: those of agents, terminals and worktrees too."""
-    for name in ("session", "session.previous"):
+    for name in (POINTER, POINTER + PREVIOUS):
         remove(os.path.join(root.state, name))
     for folder in (POINTERS, WORKTREES):
         for path, _, names in os.walk(os.path.join(root.state, folder)):
@@ -111,8 +113,7 @@ def settle(root: Root) -> None:
 def stamp(root: Root) -> None:
     """Write down where the project is."""
     there = os.stat(root.state)
-    place = f"{there.st_dev} {there.st_ino} {quote(os.fsencode(root.directory))}"
-    write_text(os.path.join(root.state, PLACE), place)
+    write_text(os.path.join(root.state, PLACE), f"{there.st_dev} {there.st_ino} {root.directory}")
 
 
 def copied_from(root: Root, project: str) -> str:
@@ -138,11 +139,11 @@ def copied_from(root: Root, project: str) -> str:
 
 def _recorded(root: Root) -> tuple[str, int, int]:
     """Where the project was when that was last written down; an empty path when nobody knows."""
-    words = (read_text(os.path.join(root.state, PLACE)) or "").split(" ")
-    if len(words) != 3 or not (words[0] + words[1]).isdecimal():
+    device, _, rest = os.fsdecode(read_bytes(os.path.join(root.state, PLACE)) or b"").partition(" ")
+    inode, _, path = rest.partition(" ")
+    if not (device + inode).isdecimal() or len(device + inode) > _DIGITS or "\0" in path:
         return "", 0, 0
-    path = os.fsdecode(unquote_to_bytes(words[2]))
-    return ("", 0, 0) if "\0" in path else (path, int(words[0]), int(words[1]))
+    return path, int(device or 0), int(inode or 0)
 
 
 def check_id(project: str) -> str:
@@ -157,3 +158,9 @@ def check_id(project: str) -> str:
 def is_project_id(text: str) -> bool:
     """Whether ``text`` may be the id of a project."""
     return 0 < len(text) <= LONGEST and _ALLOWED.issuperset(text)
+
+
+def _new_id() -> str:
+    from sojourn.core.ids import new_id  # late: who only asks for an id needs no random numbers
+
+    return new_id()

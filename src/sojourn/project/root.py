@@ -10,7 +10,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from urllib.parse import quote
 
 from sojourn.errors import NoProjectError, UnsafeProjectError
 
@@ -24,12 +23,16 @@ _LINK_LIMIT = 4096
 
 
 class Root:
-    """A project's root: ``directory`` holds ``state``; ``worktree`` tells the linked git worktree we came from, or is empty."""
+    """A project's root: ``directory`` holds ``state``; ``worktree`` tells the linked git worktree we came from, or is empty.
 
-    __slots__ = ("directory", "state", "worktree")
+    ``top`` is the root as it is seen from where we came: in a linked worktree the directory there that corresponds.
+    """
 
-    def __init__(self, directory: str, worktree: str = "") -> None:
+    __slots__ = ("directory", "state", "top", "worktree")
+
+    def __init__(self, directory: str, worktree: str = "", top: str = "") -> None:
         self.directory = directory
+        self.top = top or directory
         self.state = os.path.join(directory, STATE)
         self.worktree = worktree
 
@@ -39,16 +42,17 @@ class Root:
         return os.path.join(self.state, STORE)
 
 
-def find(start: str | None = None) -> Root | None:
+def find(start: str | None = None, *, mending: bool = False) -> Root | None:
     """The project that ``start`` (by default the working directory) lies in; None where there is none.
 
-    `UnsafeProjectError` for one that belongs to somebody else, or in which anybody may write.
+    `UnsafeProjectError` for one that belongs to somebody else, or in which anybody may write: but for that, for whoever is
+    ``mending`` it.
     """
     begin = working_directory() if start is None else start
     found = None if "\0" in begin else _look(os.path.realpath(begin))
     if found is not None:
-        check_safe(found.directory)
-        check_safe(found.state)
+        check_safe(found.directory, mending=mending)
+        check_safe(found.state, mending=mending)
     return found
 
 
@@ -61,9 +65,11 @@ def require(start: str | None = None) -> Root:
     return found
 
 
-def default_url() -> str:
+def default_url(*, mending: bool = False) -> str:
     """The store of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory."""
-    found = find()
+    from urllib.parse import quote
+
+    found = find(mending=mending)
     return "sqlite:///" + quote(os.path.join(user_data_directory(), STORE) if found is None else found.store)
 
 
@@ -100,8 +106,22 @@ def _look(start: str) -> Root | None:
             worktree = f"{private}\0{_inode(private)}"  # a worktree may be moved, and another one get its name
             for candidate in _same_place(main, os.path.relpath(start, directory)):
                 if _is_directory(os.path.join(candidate, STATE)):
-                    return Root(candidate, worktree)
+                    below = os.path.relpath(candidate, main)
+                    return Root(candidate, worktree, os.path.normpath(os.path.join(directory, below)))
     return None
+
+
+def below(root: Root, path: str) -> str | None:
+    """``path`` (from the working directory) as seen from the project's root, ``.`` for the root; None outside of it.
+
+    Links on the way are followed, but the last step is not: it may be the very link that is meant.
+    """
+    if "\0" in path:
+        return None
+    whole = os.path.normpath(os.path.join(working_directory(), path))
+    whole = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
+    found = os.path.relpath(whole, root.top)
+    return None if found == os.pardir or found.startswith(os.pardir + os.sep) else found
 
 
 def _upwards(start: str) -> Iterator[str]:
@@ -193,7 +213,7 @@ def _inode(path: str) -> int:
 # -- safety ------------------------------------------------------------------------------------------------------------
 
 
-def check_safe(path: str) -> None:
+def check_safe(path: str, *, mending: bool = False) -> None:
     """`UnsafeProjectError` when somebody else could have put there what is found, or could change it under us.
 
     As git's safe.directory (CVE-2022-24765). ``SOJOURN_TRUST_ROOT=1`` (``--trust-root``) is for containers, where a mounted
@@ -209,7 +229,7 @@ def check_safe(path: str) -> None:
                 hint="If it is yours all the same (in a container, for example), say so with --trust-root or "
                 f"{TRUST}=1. To look no further up than a directory, name that in {CEILINGS}.",
             )
-    if target.st_mode & stat.S_IWOTH:
+    if target.st_mode & stat.S_IWOTH and not mending:
         raise UnsafeProjectError(
             f"anybody may write in {path}: it is not trusted.",
             hint=f"Take the right away (chmod o-w), or trust it with --trust-root or {TRUST}=1. To look no further up "

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from sojourn.errors import PointerError
 from sojourn.project import caller, files, holds, identity
+from sojourn.project.identity import PREVIOUS
 from sojourn.project.locks import Alone
-from sojourn.project.root import Root, require
+from sojourn.project.pointers import SPOTS, point, pointer_path
+from sojourn.project.root import require
 
 if TYPE_CHECKING:
     from sojourn.kinds.workspaces.places import Grip, Spot
 
-_POINTER = "session"
-_PREVIOUS = ".previous"
 _LOCK = "pointers.lock"
 
 
@@ -44,7 +44,7 @@ class Working:
     def write(self, spot: Spot, session: str) -> None:
         """Point at a session; what was there is `previous` from now on."""
         with _Changing(spot) as path:
-            _point(path, files.read_text(path) or None, session)
+            point(path, files.read_text(path) or None, session)
 
     def swap(self, spot: Spot, before: str | None, session: str) -> bool:
         """As `write`, if the pointer still says ``before``."""
@@ -52,7 +52,7 @@ class Working:
             found = files.read_text(path) or None
             if found != before:
                 return False
-            _point(path, found, session)
+            point(path, found, session)
             return True
 
     def clear(self, spot: Spot) -> None:
@@ -63,11 +63,10 @@ class Working:
     def previous(self) -> str | None:
         """The session before the present one, of the agent's or terminal's pointer where there is one, or the project's."""
         root = require()
-        spots: tuple[Spot, ...] = ("terminal", "project")
-        for spot in spots:
+        for spot in SPOTS:
             path = pointer_path(root, spot)
             if path is not None and files.read_text(path):
-                return files.read_text(path + _PREVIOUS) or None
+                return files.read_text(path + PREVIOUS) or None
         return None
 
     def where(self, spot: Spot) -> str:
@@ -116,19 +115,3 @@ class _Changing:
 
     def __exit__(self, *error: object) -> None:
         self._alone.__exit__(None, None, None)
-
-
-def pointer_path(root: Root, spot: Spot) -> str | None:
-    """The file of a pointer; None for that of an agent or terminal where there is none."""
-    if spot == "terminal":
-        found = caller.caller()
-        return None if found is None else os.path.join(root.state, identity.POINTERS, found.key)
-    if not root.worktree:
-        return os.path.join(root.state, _POINTER)
-    return os.path.join(root.state, identity.WORKTREES, caller.key_of(root.worktree), _POINTER)
-
-
-def _point(path: str, before: str | None, session: str) -> None:
-    if before is not None and before != session:
-        files.write_text(path + _PREVIOUS, before)
-    files.write_text(path, session)

@@ -90,27 +90,41 @@ class Workspaces:
         """How many live sessions there are by the built-in role they count under; system sessions are not counted."""
         return run_sync(self._aio.count_active(project_id=project_id))
 
-    def heartbeat(self, id: str, *, lease: Lease | None = None, project_id: str | None = None) -> Workspace:
+    def heartbeat(
+        self, id: str, *, lease: Lease | None = None, project_id: str | None = None, key: str | None = None
+    ) -> Workspace:
         """Something was done in it; a lost one is back, one that is over is not (`EndedError`, `ExpiredError`).
 
         Under a ``lease`` that is not current any more: `LeaseLostError`.
         """
-        return run_sync(self._aio.heartbeat(id, lease=lease, project_id=project_id))
+        return run_sync(self._aio.heartbeat(id, lease=lease, project_id=project_id, key=key))
 
     def resume(
-        self, ref: str, *, pointer: PointerChoice | None = "auto", replace: bool = False, project_id: str | None = None
+        self,
+        ref: str,
+        *,
+        pointer: PointerChoice | None = "auto",
+        replace: bool = False,
+        project_id: str | None = None,
+        key: str | None = None,
     ) -> Workspace:
         """Take a session up again, an idle or lost one too, and point at it as `start` does."""
-        return run_sync(self._aio.resume(ref, pointer=pointer, replace=replace, project_id=project_id))
+        return run_sync(self._aio.resume(ref, pointer=pointer, replace=replace, project_id=project_id, key=key))
 
     def use(
-        self, ref: str, *, pointer: PointerChoice = "auto", replace: bool = False, project_id: str | None = None
+        self,
+        ref: str,
+        *,
+        pointer: PointerChoice = "auto",
+        replace: bool = False,
+        project_id: str | None = None,
+        key: str | None = None,
     ) -> Workspace:
-        """Point at a session that is not over, and leave it as it is otherwise. ``-``: the one before.
+        """As `resume`, for whoever wants the pointer moved and nothing less. ``-``: the session before.
 
         `PointerHeldError` where only the project's pointer is there and a live session is behind it, unless ``replace``.
         """
-        return run_sync(self._aio.use(ref, pointer=pointer, replace=replace, project_id=project_id))
+        return run_sync(self._aio.use(ref, pointer=pointer, replace=replace, project_id=project_id, key=key))
 
     def rename(self, id: str, name: str, *, project_id: str | None = None, key: str | None = None) -> Workspace:
         """Give it another name; the one before is free, and still leads to it in history. `NameTakenError`."""
@@ -151,16 +165,16 @@ class Workspaces:
         """
         return run_sync(self._aio.end(session, reason=reason, project_id=project_id, key=key))
 
-    def expire(self, id: str, *, project_id: str | None = None) -> bool:
+    def expire(self, id: str, *, project_id: str | None = None, key: str | None = None) -> bool:
         """Have a session go stale now; True when it is expired, by this or before. False for an unknown or ended one."""
-        return run_sync(self._aio.expire(id, project_id=project_id))
+        return run_sync(self._aio.expire(id, project_id=project_id, key=key))
 
-    def expire_stale(self, *, dry_run: bool = False, project_id: str | None = None) -> int:
+    def expire_stale(self, *, dry_run: bool = False, project_id: str | None = None, key: str | None = None) -> int:
         """Expire the project's sessions that nothing was done in for ``stale_after``; how many.
 
         Looked at again inside the commit: one that is touched meanwhile stays. ``store.sweep()`` does it for all projects.
         """
-        return run_sync(self._aio.expire_stale(dry_run=dry_run, project_id=project_id))
+        return run_sync(self._aio.expire_stale(dry_run=dry_run, project_id=project_id, key=key))
 
     def claim(
         self,
@@ -179,23 +193,23 @@ class Workspaces:
         """
         return run_sync(self._aio.claim(id, resource, ttl=ttl, lease=lease, project_id=project_id, key=key))
 
-    def release(self, claim: Claim) -> bool:
+    def release(self, claim: Claim, *, key: str | None = None) -> bool:
         """Give a claim back; False when it had run out or is somebody else's by now."""
-        return run_sync(self._aio.release(claim))
+        return run_sync(self._aio.release(claim, key=key))
 
     def claims(self, resource: str | None = None, *, project_id: str | None = None) -> builtins.list[Claim]:
         """The project's claims by resource; with ``resource`` those that overlap it."""
         return run_sync(self._aio.claims(resource, project_id=project_id))
 
-    def add_role(self, name: str, *, base: str, project_id: str | None = None) -> Role:
+    def add_role(self, name: str, *, base: str, project_id: str | None = None, key: str | None = None) -> Role:
         """A role of the project that counts under a built-in one; idempotent. `NameTakenError` for one with another base."""
-        return run_sync(self._aio.add_role(name, base=base, project_id=project_id))
+        return run_sync(self._aio.add_role(name, base=base, project_id=project_id, key=key))
 
-    def remove_role(self, name: str, *, project_id: str | None = None) -> bool:
+    def remove_role(self, name: str, *, project_id: str | None = None, key: str | None = None) -> bool:
         """Take a role away; False when there is none. A built-in one is refused (`InvalidNameError`), as is one in use
         (`RoleInUseError`).
         """
-        return run_sync(self._aio.remove_role(name, project_id=project_id))
+        return run_sync(self._aio.remove_role(name, project_id=project_id, key=key))
 
     def roles(self, *, project_id: str | None = None) -> builtins.list[Role]:
         """The project's roles: built-in ones first, then its own by name."""

@@ -114,7 +114,7 @@ class AsyncWorkspaces:
         quiet = rules.time_of(found, now) - found.active_at >= span(self._policy.heartbeat_every)
         if rules.is_open(found, now) and not lost and not quiet:
             return self._reader.shown(found, now)
-        return await self._touch(found.id, None, seen=(found, now))
+        return await self._touch((found, now))
 
     async def get(self, id: str, *, project_id: str | None = None) -> Workspace | None:
         """The session with this id, in whatever state; None when there is none (in that project)."""
@@ -157,12 +157,19 @@ class AsyncWorkspaces:
 
     # -- going on --------------------------------------------------------------------------------------------------
 
-    async def heartbeat(self, id: str, *, lease: Lease | None = None, project_id: str | None = None) -> Workspace:
+    async def heartbeat(
+        self, id: str, *, lease: Lease | None = None, project_id: str | None = None, key: str | None = None
+    ) -> Workspace:
         """Something was done in it; a lost one is back, one that is over is not (`EndedError`, `ExpiredError`).
 
         Under a ``lease`` that is not current any more: `LeaseLostError`.
         """
-        return await self._touch(id, project_id, _number(lease))
+        number, operation = _number(lease), operation_key(key)
+        session, now = await self._reader.session(id, project_id)
+        mark = fingerprint("workspace.heartbeat", id)
+        if await self._asked(session.home, operation, mark) is not None:
+            return self._reader.shown(session, now)
+        return await self._touch((session, now), number, operation, mark)
 
     async def resume(
         self,
@@ -171,11 +178,10 @@ class AsyncWorkspaces:
         pointer: PointerChoice | None = "auto",
         replace: bool = False,
         project_id: str | None = None,
+        key: str | None = None,
     ) -> Workspace:
         """Take a session up again, an idle or lost one too, and point at it as `start` does."""
-        found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project_id)
-        plan = await self._pointing.plan(pointer, replace, project_id)
-        return await self._pointing.point(await self._touch(found.id, None, seen=(found, now)), plan)
+        return await self._taken_up("workspace.resume", ref, pointer, replace, project_id, key)
 
     async def use(
         self,
@@ -184,17 +190,42 @@ class AsyncWorkspaces:
         pointer: PointerChoice = "auto",
         replace: bool = False,
         project_id: str | None = None,
+        key: str | None = None,
     ) -> Workspace:
-        """Point at a session that is not over, and leave it as it is otherwise. ``-``: the one before.
+        """As `resume`, for whoever wants the pointer moved and nothing less. ``-``: the session before.
 
         `PointerHeldError` where only the project's pointer is there and a live session is behind it, unless ``replace``.
         """
-        found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project_id)
+        return await self._taken_up("workspace.use", ref, pointer, replace, project_id, key, insist=True)
+
+    async def _taken_up(
+        self,
+        operation: str,
+        ref: str,
+        pointer: PointerChoice | None,
+        replace: bool,
+        project: str | None,
+        key: str | None,
+        *,
+        insist: bool = False,
+    ) -> Workspace:
+        """Touch a session and point at it. A key is remembered once the pointer is moved."""
+        asked_for, mark = operation_key(key), fingerprint(operation, ref, pointer, bool(replace))
+        if asked_for is not None:
+            asked = await self._asked(self._reader.project_id(project), asked_for, mark)
+            if asked is not None:
+                return await self._shown(asked.moved[0].id)
+        found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project)
         if not rules.is_open(found, now):
             raise self._reader.over(found, now)
-        shown = self._reader.shown(found, now)
-        plan = await self._pointing.plan(pointer, replace, project_id)
-        return await self._pointing.point(shown, await self._pointing.insist(plan, shown))
+        plan = await self._pointing.plan(pointer, replace, project)
+        if insist:
+            plan = await self._pointing.insist(plan, self._reader.shown(found, now))
+        made = await self._pointing.point(await self._touch((found, now)), plan)
+        if asked_for is not None:
+            touch = rules.touched(found.id, self._policy)
+            await self._unit.commit(found.home, touch, key=asked_for, fingerprint=mark, what=KIND)
+        return made
 
     async def rename(self, id: str, name: str, *, project_id: str | None = None, key: str | None = None) -> Workspace:
         """Give it another name; the one before is free, and still leads to it in history. `NameTakenError`."""
@@ -299,31 +330,41 @@ class AsyncWorkspaces:
         await perform(step, KIND)
         return await self._shown(found.id)
 
-    async def expire(self, id: str, *, project_id: str | None = None) -> bool:
+    async def expire(self, id: str, *, project_id: str | None = None, key: str | None = None) -> bool:
         """Have a session go stale now; True when it is expired, by this or before. False for an unknown or ended one."""
+        operation, mark = operation_key(key), fingerprint("workspace.expire", id)
 
         async def step() -> bool | Refusal:
-            found = await self._reader.find(id)
-            session = found.session
+            session = (await self._reader.find(id)).session
             if session is None or (project_id is not None and session.home != rules.check_project(project_id)):
                 return False
             if session.state != "active":
+                await self._unit.remember(session.home, operation, mark)
                 return session.state == "archived"
-            return self._done(await self._unit.attempt(session.home, *rules.expired(session, due=False)))
+            over = rules.expired(session, due=False)
+            return self._done(await self._unit.attempt(session.home, *over, key=operation, fingerprint=mark))
 
         return await perform(step, KIND)
 
-    async def expire_stale(self, *, dry_run: bool = False, project_id: str | None = None) -> int:
+    async def expire_stale(self, *, dry_run: bool = False, project_id: str | None = None, key: str | None = None) -> int:
         """Expire the project's sessions that nothing was done in for ``stale_after``; how many.
 
         Looked at again inside the commit: one that is touched meanwhile stays. ``store.sweep()`` does it for all projects.
         """
-        project, now, done = self._reader.project_id(project_id), await self._unit.engine.now(), 0
+        project, done = self._reader.project_id(project_id), 0
+        operation, mark = None if dry_run else operation_key(key), fingerprint("workspace.expire_stale")
+        asked = await self._asked(project, operation, mark)
+        if asked is not None:
+            return asked.moved[0].counters["expired"]
+        now = await self._unit.engine.now()
         due = [row async for row in self._reader.of_project(project) if not rules.is_open(row, now)]
         if dry_run:
             return len(due)
         for session in due:
             done += await self._expire_due(session)
+        if operation is not None:
+            note = rules.note(self._unit.new_id(project), expired=done)
+            await self._unit.commit(project, *note, key=operation, fingerprint=mark)
         return done
 
     async def _expire_due(self, session: Session) -> bool:
@@ -359,9 +400,14 @@ class AsyncWorkspaces:
         session = await self._back(session, now, number)
         return await self._claiming.claim(session, wanted, ttl, number, operation, mark)
 
-    async def release(self, claim: Claim) -> bool:
+    async def release(self, claim: Claim, *, key: str | None = None) -> bool:
         """Give a claim back; False when it had run out or is somebody else's by now."""
-        return await self._claiming.release(check_claim(claim))
+        given, operation = check_claim(claim), operation_key(key)
+        mark = fingerprint("workspace.release", given.resource, given.session_id, given.fence)
+        asked = await self._asked(given.project_id, operation, mark)
+        if asked is not None:
+            return bool(asked.moved)
+        return await self._claiming.release(given, operation, mark)
 
     async def claims(self, resource: str | None = None, *, project_id: str | None = None) -> builtins.list[Claim]:
         """The project's claims by resource; with ``resource`` those that overlap it."""
@@ -370,12 +416,15 @@ class AsyncWorkspaces:
 
     # -- roles -----------------------------------------------------------------------------------------------------
 
-    async def add_role(self, name: str, *, base: str, project_id: str | None = None) -> Role:
+    async def add_role(self, name: str, *, base: str, project_id: str | None = None, key: str | None = None) -> Role:
         """A role of the project that counts under a built-in one; idempotent. `NameTakenError` for one with another base."""
         role = rules.check_role(name)
         project = self._reader.project_id(project_id)
         if base not in rules.BUILTIN:
             raise UnknownRoleError(f"{base!r} is not a built-in role.", hint=f"base is one of {', '.join(rules.BUILTIN)}.")
+        operation, mark = operation_key(key), fingerprint("workspace.add_role", role, base)
+        if await self._asked(project, operation, mark) is not None:
+            return Role(role, base, builtin=False)
 
         async def step() -> Role | Refusal:
             kept = await self._reader.project(project)
@@ -384,23 +433,29 @@ class AsyncWorkspaces:
                 if there.builtin or there.base != base:
                     what = "is built in" if there.builtin else f"counts under {there.base}"
                     raise NameTakenError(f"there is a role {role!r} already; it {what}.", hint="Choose another name.")
+                await self._unit.remember(project, operation, mark)
                 return there
-            answer = await self._unit.attempt(project, kept.with_role(role, base))
+            answer = await self._unit.attempt(project, *kept.with_role(role, base), key=operation, fingerprint=mark)
             return answer.refusal or Role(role, base, builtin=False)
 
         return await perform(step, "role")
 
-    async def remove_role(self, name: str, *, project_id: str | None = None) -> bool:
+    async def remove_role(self, name: str, *, project_id: str | None = None, key: str | None = None) -> bool:
         """Take a role away; False when there is none. A built-in one is refused (`InvalidNameError`), as is one in use
         (`RoleInUseError`).
         """
         role, project = rules.check_role(name), self._reader.project_id(project_id)
         if role in rules.BUILTIN:
             raise InvalidNameError(f"the role {role!r} is built in and stays.")
+        operation, mark = operation_key(key), fingerprint("workspace.remove_role", role)
+        asked = await self._asked(project, operation, mark)
+        if asked is not None:
+            return bool(asked.moved)
 
         async def step() -> bool | Refusal:
             kept = await self._reader.project(project)
             if role not in kept.own_roles:
+                await self._unit.remember(project, operation, mark)
                 return False
             now = await self._unit.engine.now()
             async for session in self._reader.of_project(project, role=role):
@@ -412,7 +467,8 @@ class AsyncWorkspaces:
                         record=user,
                         holder=user.id,
                     )
-            return self._done(await self._unit.attempt(project, kept.without_role(role)))
+            without = kept.without_role(role)
+            return self._done(await self._unit.attempt(project, *without, key=operation, fingerprint=mark))
 
         return await perform(step, "role")
 
@@ -426,21 +482,24 @@ class AsyncWorkspaces:
         return self._reader.shown(*await self._reader.session(id))
 
     async def _touch(
-        self, id: str, project: object, lease: tuple[str, int] | None = None, *, seen: tuple[Session, int] | None = None
+        self,
+        seen: tuple[Session, int],
+        lease: tuple[str, int] | None = None,
+        operation: str | None = None,
+        mark: str = "",
     ) -> Workspace:
         """Something was done in a session; ``seen``: it and the time, as they were just read."""
-        last = seen
+        id, last = seen[0].id, [seen]
 
         async def step() -> Workspace | Refusal:
-            nonlocal last
-            session, now = last or await self._reader.open(id, project)
-            last = None
+            session, now = last.pop() if last else await self._reader.open(id)
             if not rules.is_open(session, now):
                 raise self._reader.over(session, now)
             if lease is None and rules.is_lost(session, now, self._reader.gripped(session)):
-                done = await self._bring_back(session)
+                done = await self._bring_back(session, operation, mark)
                 return await self._shown(id) if done is True else done
-            answer = await self._unit.attempt(session.home, rules.touched(id, self._policy, lease))
+            touch = rules.touched(id, self._policy, lease)
+            answer = await self._unit.attempt(session.home, touch, key=operation, fingerprint=mark)
             done = self._done(answer)
             return self._reader.shown(rules.after_touch(session, answer), answer.now) if done is True else done
 
@@ -452,18 +511,19 @@ class AsyncWorkspaces:
             raise self._reader.over(session, now)
         if lease is not None or not rules.is_lost(session, now, self._reader.gripped(session)):
             return session
-        await self._touch(session.id, None, seen=(session, now))
+        await self._touch((session, now))
         return (await self._reader.open(session.id))[0]
 
     async def _revive(self, session: Session, now: int) -> None:
         if rules.is_lost(session, now, self._reader.gripped(session)):
-            await self._touch(session.id, None)
+            await self._touch((session, now))
 
-    async def _bring_back(self, session: Session) -> Literal[True] | Refusal:
+    async def _bring_back(self, session: Session, operation: str | None, mark: str) -> Literal[True] | Refusal:
         """A lost session counts as live again, if its role may have one more."""
         data = rules.data_of(session)
         _, admitted = await self._starting.admit(session.home, data["role"], system=bool(data.get("system")), but=session.id)
-        answer = await self._unit.attempt(session.home, rules.revived(session, self._policy), *admitted)
+        revived = rules.revived(session, self._policy)
+        answer = await self._unit.attempt(session.home, revived, *admitted, key=operation, fingerprint=mark)
         return True if answer.refusal is None else _AGAIN
 
     async def _asked(self, home: str, operation: str | None, mark: str) -> Answer | None:

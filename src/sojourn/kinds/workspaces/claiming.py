@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +42,7 @@ class Claiming:
             claim = self._made(session, resource, ttl, fence, expires_at)
             kept = project.with_claim(claim, expires_at, [*gone, *project.run_out()])
             touch = rules.touched(session.id, self._policy, lease)
-            answer = await self._unit.attempt(session.home, kept, touch, key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(session.home, *kept, touch, key=operation, fingerprint=mark)
             if answer.refusal is not None:
                 return answer.refusal
             return self.asked(session, resource, ttl, answer) if answer.replayed else claim
@@ -71,14 +72,16 @@ class Claiming:
             )
         return more
 
-    async def release(self, claim: Claim) -> bool:
+    async def release(self, claim: Claim, operation: str | None, mark: str) -> bool:
         """Give it back; False when it had run out or somebody else has it."""
 
         async def step() -> bool | Refusal:
             project = await self._reader.project(claim.project_id)
             if project.claim_of(claim) is None:
+                await self._unit.remember(project.id, operation, mark)
                 return False
-            answer = await self._unit.attempt(project.id, project.without_claim(claim.resource))
+            without = project.without_claim(claim.resource)
+            answer = await self._unit.attempt(project.id, *without, key=operation, fingerprint=mark)
             return True if answer.refusal is None else answer.refusal
 
         return await perform(step, "claim")
@@ -91,16 +94,18 @@ class Claiming:
 
     async def _standing(self, claims: list[Claim], but: str = "") -> tuple[list[Claim], list[str]]:
         """Those of other sessions that are live, and the resources of those whose session is over or lost."""
-        live: dict[str, bool] = {}
+        names: dict[str, str] = {}
         standing, gone = [], []
         for claim in claims:
-            if claim.session_id == but:
+            id = claim.session_id
+            if id == but:
                 continue
-            if claim.session_id not in live:
-                found = await self._reader.find(claim.session_id)
-                live[claim.session_id] = found.session is not None and self._reader.is_live(found.session, found.now)
-            if live[claim.session_id]:
-                standing.append(claim)
+            if id not in names:
+                found = await self._reader.find(id)
+                live = found.session is not None and self._reader.is_live(found.session, found.now)
+                names[id] = rules.data_of(found.session)["name"] if live and found.session is not None else ""
+            if names[id]:
+                standing.append(replace(claim, name=names[id]))
             else:
                 gone.append(claim.resource)
         return standing, gone

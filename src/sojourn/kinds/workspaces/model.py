@@ -78,7 +78,7 @@ class Claim:
     """A path in the project, which covers what is below it, or any other name."""
     session_id: str
     name: str
-    """The session's name when it was claimed."""
+    """The session's name."""
     fence: int
     """The fencing number: higher than that of every earlier claim in the project."""
     expires_at: datetime

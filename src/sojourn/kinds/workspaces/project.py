@@ -1,7 +1,7 @@
 """What a project decides once for all its sessions: its own roles, its claims, and how many may be at work.
 
-A hidden session of the project's home, made when it is first needed under an id that the project's own gives. A start that a
-limit concerns, a claim and a change of roles are decided against its version, so that of two only one is the last.
+A hidden session of the project's home, found by an alias and made when it is first needed. A start that a limit concerns, a
+claim and a change of roles are decided against its version, so that of two only one is the last.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sojourn.core.batch import Change, Create, Guard, Write
+from sojourn.core.batch import Change, Create, Guard, Point, Write
 from sojourn.core.codec import Json, Schema
-from sojourn.core.ids import derived_id, home_number
-from sojourn.core.session import Session
+from sojourn.core.session import AliasKey, Session
 from sojourn.core.times import span, to_datetime
 from sojourn.errors import LimitError, UnknownRoleError
 from sojourn.kinds.workspaces import resources, rules
@@ -34,10 +33,13 @@ UNTIL: Final = "claim_until"
 class Project:
     """What is stored of a project; ``session`` is None while nothing had to be."""
 
-    tenant: str
     id: str
     session: Session | None
     now: int
+    epoch: int
+    """Of the alias that leads to it."""
+    new_id: str
+    """The id that its session is given where it has none."""
 
     # -- roles -----------------------------------------------------------------------------------------------------
 
@@ -62,11 +64,11 @@ class Project:
             raise UnknownRoleError(f"there is no role {role!r} in this project.", hint=f"Roles: {names}; add_role() adds one.")
         return base
 
-    def with_role(self, role: str, base: str) -> Change:
+    def with_role(self, role: str, base: str) -> tuple[Change, ...]:
         """It has this role, if nothing was decided meanwhile."""
         return self._decide(set=((("roles", role), base),), change="role_added")
 
-    def without_role(self, role: str) -> Change:
+    def without_role(self, role: str) -> tuple[Change, ...]:
         """It has not, if nothing was decided meanwhile."""
         return self._decide(unset=(("roles", role),), next_phase=True, change="role_removed")
 
@@ -75,14 +77,14 @@ class Project:
         assert self.session is not None  # noqa: S101  # a role of its own is stored in it
         return Write(self.session.id, Guard(phase=self.session.phase), change="counted")
 
-    def unchanged(self) -> Change:
+    def unchanged(self) -> tuple[Change, ...]:
         """Refused when anything was decided meanwhile."""
         return self._decide(change="counted")
 
     # -- claims ----------------------------------------------------------------------------------------------------
 
     def claims(self) -> list[Claim]:
-        """The claims that have not run out, by resource."""
+        """The claims that have not run out, by resource; their sessions' names are with the sessions."""
         kept = [self._claim(resource, row) for resource, row in self._part("claims").items()]
         return sorted((claim for claim in kept if claim is not None), key=lambda claim: claim.resource)
 
@@ -97,11 +99,10 @@ class Project:
         """The fencing number of the next new claim."""
         return 1 if self.session is None else self.session.counters.get(FENCE, 0) + 1
 
-    def with_claim(self, claim: Claim, expires_at: int, gone: list[str]) -> Change:
+    def with_claim(self, claim: Claim, expires_at: int, gone: list[str]) -> tuple[Change, ...]:
         """It has this claim and not those, if nothing was decided meanwhile."""
         row: Json = {
             "session": claim.session_id,
-            "name": claim.name,
             "fence": claim.fence,
             "expires_at": expires_at,
             "ttl": span(claim.ttl),
@@ -112,7 +113,7 @@ class Project:
         counters = ((FENCE, fence), (LAST, claim.fence), (UNTIL, expires_at))
         return self._decide(set=put, unset=places, put=counters, change="claimed")
 
-    def without_claim(self, resource: str) -> Change:
+    def without_claim(self, resource: str) -> tuple[Change, ...]:
         """It has not this claim, if nothing was decided meanwhile."""
         return self._decide(unset=(("claims", resource),), change="released")
 
@@ -124,7 +125,7 @@ class Project:
         if row["expires_at"] <= self._time:
             return None
         ttl = timedelta(microseconds=row["ttl"])
-        return Claim(resource, row["session"], row["name"], row["fence"], to_datetime(row["expires_at"]), ttl, self.id)
+        return Claim(resource, row["session"], "", row["fence"], to_datetime(row["expires_at"]), ttl, self.id)
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -135,19 +136,20 @@ class Project:
     def _part(self, name: str) -> Any:
         return {} if self.session is None else SCHEMA.read(self.session.data).get(name, {})
 
-    def _decide(self, *, change: str, **changes: Any) -> Change:
+    def _decide(self, *, change: str, **changes: Any) -> tuple[Change, ...]:
         """A change under its version, or its making."""
         if self.session is not None:
-            return Write(self.session.id, Guard(version=self.session.version), change=change, **changes)
+            return (Write(self.session.id, Guard(version=self.session.version), change=change, **changes),)
         data: dict[str, Json] = {"v": SCHEMA.version}
         for path, value in changes.get("set", ()):
             data.setdefault(path[0], {})[path[1]] = value
-        return Create(record_id(self.tenant, self.id), PROJECT, data=data, counters=dict(changes.get("put", ())), change=change)
+        create = Create(self.new_id, PROJECT, data=data, counters=dict(changes.get("put", ())), change=change)
+        return create, Point(record_key(self.id), self.new_id, self.epoch)
 
 
-def record_id(tenant: str, project: str) -> str:
-    """The id of what is stored of a project."""
-    return derived_id(0, home_number(tenant, project), f"{PROJECT}/{project}")
+def record_key(project: str) -> AliasKey:
+    """Where what is stored of a project is found."""
+    return AliasKey(project, PROJECT, project)
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

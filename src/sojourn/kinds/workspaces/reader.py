@@ -14,7 +14,7 @@ from sojourn.errors import AmbiguousError, EndedError, ExpiredError, NotFoundErr
 from sojourn.kinds.workspaces import rules
 from sojourn.kinds.workspaces.model import Workspace, WorkspacePolicy
 from sojourn.kinds.workspaces.places import Places
-from sojourn.kinds.workspaces.project import PROJECT, Project, record_id
+from sojourn.kinds.workspaces.project import Project, record_key
 from sojourn.kinds.workspaces.rules import KIND
 from sojourn.shell.unit import Unit, refused
 
@@ -99,9 +99,10 @@ class Reader:
 
     async def project(self, id: str) -> Project:
         """What is stored of a project."""
-        found = await self._unit.find(record_id(self._unit.tenant, id), PROJECT)
-        now = found.now or await self._unit.engine.now()
-        return Project(self._unit.tenant, id, found.session, now)
+        key = record_key(id)
+        found = await self._unit.follow(id, key.namespace, key.key)
+        epoch = 0 if found.alias is None else found.alias.epoch
+        return Project(id, found.session, found.now, epoch, self._unit.new_id(id))
 
     # -- many ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, cast
 
-from sojourn.core.batch import Answer, Create, Deadline, Guard, Path, Point, Touch, Write
+from sojourn.core.batch import Answer, Create, Deadline, Delete, Guard, Path, Point, Touch, Write
 from sojourn.core.codec import Json, Schema, check_key, check_text, encode
 from sojourn.core.names import validate_name
 from sojourn.core.session import AliasKey, Session, State
@@ -366,6 +366,11 @@ def updated(
     """Patch the metadata; under a lease only while it is current."""
     guard = Guard(timely=True, lease=lease)
     return Write(session.id, guard, set=put, unset=gone, deadline=stale(policy), active=BUCKET)
+
+
+def note(id: str, **counters: int) -> tuple[Create, Delete]:
+    """What an operation id is to remember, as the counters of a session that nobody ever sees."""
+    return Create(id, KIND, state="pending", counters=counters), Delete(id)
 
 
 # -- holding -----------------------------------------------------------------------------------------------------------

@@ -87,5 +87,5 @@ class Starting:
         found = {} if system else projects.limits(self._policy, role, base)
         if found:
             projects.check_limits(found, await self._reader.counted(project, but=but))
-            return base, (kept.unchanged(),)
+            return base, kept.unchanged()
         return base, () if role in rules.BUILTIN else (kept.same_roles(),)
