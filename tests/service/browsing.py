@@ -31,12 +31,13 @@ class Serving:
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
     def stop(self) -> int:
         """SIGINT, as Ctrl-C; its exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
 
 
 def serve(url: str, *, port: int = 0, tenant: str = "default") -> Serving:
@@ -68,8 +69,6 @@ def serving(url: str, **more: Any) -> Iterator[Serving]:
     finally:
         if server.process.poll() is None:
             server.kill()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
 
 
 class Watched:

@@ -218,7 +218,7 @@ def test_unfold_and_fork(watched: Any, server: Any, url: str) -> None:
 def test_rows_appear_while_one_looks(watched: Any, server: Any, url: str) -> None:
     page = watched.page()
     page.goto(f"{server.address}/conversations")
-    page.wait_for_function("document.querySelector('[data-status]').textContent === 'live'")
+    page.wait_for_selector("[data-status]:text-is('live')")
     with sojourn.open(url) as store:
         made = store.conversations.create("newcomer", title="just now")
     page.wait_for_selector(f"tr[data-row='{made.id}']", timeout=10_000)

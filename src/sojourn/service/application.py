@@ -29,6 +29,7 @@ from sojourn.service import problems
 from sojourn.service.access import ADMIN, Credential, Keys, OpenKeys, credential_of, demand
 from sojourn.service.calls import MATCH, Call, respond
 from sojourn.service.console.pages import Console, Operators
+from sojourn.service.house import House
 from sojourn.service.live import Streams, stream
 from sojourn.service.metrics import Metrics
 from sojourn.service.openapi import document
@@ -36,6 +37,7 @@ from sojourn.service.operations import OPERATIONS
 from sojourn.service.problems import ProblemError
 from sojourn.sessions import AsyncSessions
 from sojourn.store import AsyncStore
+from sojourn.story import GREY_POINT, Narrator
 
 _log = logging.getLogger("sojourn.service")
 
@@ -203,12 +205,14 @@ def application(
     *,
     keys: Keys | None = None,
     operators: Operators | None = None,
+    narrator: Narrator | None = None,
     options: ServiceOptions | None = None,
 ) -> Starlette:
     """An ASGI application over an open store, to be served or mounted under any path; the store stays the caller's.
 
     ``keys`` tells who asks and what they may (`OpenKeys`, everybody, by default: only for an address that nobody else
     reaches). ``operators`` signs people in to the console; without it there is none.
+    ``narrator`` tells the games that are played in the browser (the built-in story by default).
     """
     service = Service(store, keys or OpenKeys(store.tenant), options or ServiceOptions())
 
@@ -221,7 +225,8 @@ def application(
 
     routes: list[BaseRoute] = [*service.routes()]
     if operators is not None:
-        routes += Console(service.of_tenant, operators, service.streams).routes()
+        house = House(store, narrator or GREY_POINT.tell)
+        routes += Console(store, service.of_tenant, operators, house, service.streams).routes()
     made = _Application(routes=routes, exception_handlers={404: missing, 405: missing})
     made.state.service = service
     return made

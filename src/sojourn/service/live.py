@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
@@ -28,6 +29,11 @@ class Streams:
     def stop(self) -> None:
         """End every stream after the event it is at."""
         self._stopping.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, or until the service stops."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     @property
     def stopping(self) -> bool:

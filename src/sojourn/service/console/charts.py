@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from markupsafe import Markup, escape
 
+from sojourn.kinds.games.model import Turn
+
 _WIDTH: Final = 720
 _LANE: Final = 22
 _LEFT: Final = 96
 _SLOTS: Final = 60
+_square: Final = Markup('<rect class="bar" x="{:.1f}" y="{}" width="{:.1f}" height="12" rx="2"><title>{}</title></rect>')
 
 
 def lanes(points: Sequence[tuple[str, datetime]], title: str) -> Markup:
@@ -52,3 +55,30 @@ def lanes(points: Sequence[tuple[str, datetime]], title: str) -> Markup:
 
 def _short(at: datetime, span: timedelta) -> str:
     return str(escape(at.strftime("%Y-%m-%d %H:%M" if span > timedelta(days=1) else "%H:%M:%S")))
+
+
+def turns(closed: Sequence[Turn], names: Mapping[str, str], title: str) -> Markup:
+    """Who chose in which turn: a row a player, a column a turn; empty without turns."""
+    users = list(dict.fromkeys(user for turn in closed for user in turn.choices))
+    if not closed or not users:
+        return Markup()
+    height = _LANE * len(users) + 22
+    step = min(28.0, (_WIDTH - _LEFT) / len(closed))
+    parts = [Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, height, title)]
+    for lane, user in enumerate(users):
+        y = lane * _LANE
+        parts.append(Markup('<text x="0" y="{}">{}</text>').format(y + 14, names.get(user, user)[:14]))
+        for column, turn in enumerate(closed):
+            if user in turn.choices:
+                told = f"turn {turn.number}: {turn.choices[user][:80]}"
+                parts.append(
+                    Markup(
+                        '<rect class="bar" x="{:.1f}" y="{}" width="{:.1f}" height="12" rx="2"><title>{}</title></rect>'
+                    ).format(_LEFT + column * step, y + 4, step * 0.8, told)
+                )
+    bottom = height - 6
+    parts.append(Markup('<text x="{}" y="{}">turn {}</text>').format(_LEFT, bottom, closed[0].number))
+    parts.append(
+        Markup('<text x="{:.0f}" y="{}">{}</text></svg>').format(_LEFT + (len(closed) - 1) * step, bottom, closed[-1].number)
+    )
+    return Markup().join(parts)

@@ -13,7 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from sojourn.errors import EndedError, ExpiredError, NotFoundError
 from sojourn.kinds.logins.model import LoginPolicy
-from sojourn.service.console.pages import Operator, client_of
+from sojourn.service.console.forms import client_of
+from sojourn.service.console.pages import Operator
 from sojourn.service.keys import service_logins
 from sojourn.store import AsyncStore
 

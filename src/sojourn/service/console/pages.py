@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
-from urllib.parse import quote, unquote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -21,23 +20,16 @@ from sojourn.errors import SojournError
 from sojourn.service import problems
 from sojourn.service.calls import ENCODER
 from sojourn.service.console import reading, views
+from sojourn.service.console.forms import SECURITY, THEMES, back_to, base_of, form_of, here_of, is_own, notice_of, theme_of
+from sojourn.service.console.play import PlayRoom
 from sojourn.service.console.shown import FILTERS
+from sojourn.service.house import House
 from sojourn.service.live import Streams
 from sojourn.service.problems import ProblemError
 from sojourn.store import AsyncStore
 
 _HERE: Final = Path(__file__).parent
 _NEW_LINK: Final = "Each 'sojourn serve' prints a link when it starts, and a new one whenever Enter is pressed in its terminal."
-_THEMES: Final = ("light", "dark")
-
-SECURITY: Final = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-store",
-}
 
 View: TypeAlias = Callable[[Request, AsyncStore], Awaitable[dict[str, Any]]]
 Action: TypeAlias = Callable[[Request, AsyncStore, dict[str, list[str]]], Awaitable[str]]
@@ -50,12 +42,19 @@ VIEWS: Final[tuple[tuple[str, str, View], ...]] = (
     ("/conversations/{id}", "conversation.html", views.conversation),
     ("/contexts", "contexts.html", views.contexts),
     ("/contexts/view", "context.html", views.context),
+    ("/games", "games.html", views.games),
+    ("/games/{id}", "game.html", views.game),
+    ("/logins", "logins.html", views.logins),
+    ("/workspaces", "workspaces.html", views.workspaces),
     ("/store", "store.html", views.store_view),
 )
 ACTIONS: Final[tuple[tuple[str, Action], ...]] = (
     ("/sessions/end", views.end),
     ("/conversations/{id}/fork", views.fork),
     ("/conversations/{id}/unfold", views.unfold),
+    ("/games/boot", views.boot),
+    ("/games/{id}/{name}", views.game_action),
+    ("/logins/revoke", views.revoke),
     ("/store/sweep", views.sweep),
 )
 NAVIGATION: Final = (
@@ -63,6 +62,9 @@ NAVIGATION: Final = (
     ("Sessions", "/sessions", "s", None),
     ("Conversations", "/conversations", "c", "conversation"),
     ("Contexts", "/contexts", "x", "context"),
+    ("Games", "/games", "g", "game"),
+    ("Logins", "/logins", "l", "login"),
+    ("Workspaces", "/workspaces", "w", "workspace"),
     ("Store", "/store", "e", None),
 )
 
@@ -101,7 +103,9 @@ class Operators(Protocol):
 class Console:
     """The pages of one service."""
 
-    def __init__(self, of_tenant: Callable[[str], AsyncStore], operators: Operators, streams: Streams) -> None:
+    def __init__(
+        self, store: AsyncStore, of_tenant: Callable[[str], AsyncStore], operators: Operators, house: House, streams: Streams
+    ) -> None:
         self._store = of_tenant
         self._operators = operators
         self._streams = streams
@@ -113,10 +117,12 @@ class Console:
             lstrip_blocks=True,
         )
         self._pages.filters.update(FILTERS)
+        self._room = PlayRoom(store, house, streams, self._pages)
 
     def routes(self) -> list[BaseRoute]:
         """Every route; an action before the view that its path would fit."""
         return [
+            *self._room.routes(),
             Mount("/static", _Static(directory=_HERE / "static")),
             Route("/signin", self._sign_in, methods=["GET", "POST"]),
             Route("/signout", self._sign_out, methods=["POST"]),
@@ -159,7 +165,7 @@ class Console:
 
     async def _around(self, request: Request, operator: Operator, store: AsyncStore, path: str) -> dict[str, Any]:
         """What every page has around its view."""
-        base = _base(request)
+        base = base_of(request)
         counted = await reading.counts(store)
         navigation = [
             {
@@ -173,11 +179,11 @@ class Console:
         ]
         return {
             "base": base,
-            "here": _here(request),
-            "theme": _theme_of(request),
+            "here": here_of(request),
+            "theme": theme_of(request),
             "csrf": operator.csrf,
             "navigation": navigation,
-            "notice": _notice(request),
+            "notice": notice_of(request),
             "live": f"{base}/live",
             "now": to_datetime(await store._unit.engine.now()),
             "filter": "",
@@ -187,7 +193,7 @@ class Console:
         text = self._pages.get_template(name).render(shown)
         response = HTMLResponse(text, status, headers=SECURITY)
         if "notice" in request.cookies:
-            response.delete_cookie("notice", path=_base(request) or "/")
+            response.delete_cookie("notice", path=base_of(request) or "/")
         return response
 
     async def _failed(self, request: Request, operator: Operator, error: SojournError | ProblemError) -> Response:
@@ -197,8 +203,8 @@ class Console:
         return self._message(request, status, title, text, error.hint, home=operator is not None)
 
     def _message(self, request: Request, status: int, title: str, text: str, hint: str = "", *, home: bool) -> Response:
-        shown = {"title": title, "text": text, "hint": hint, "home": home, "form": "", "base": _base(request)}
-        return self._render(request, "message.html", {**shown, "theme": _theme_of(request)}, status)
+        shown = {"title": title, "text": text, "hint": hint, "home": home, "form": "", "base": base_of(request)}
+        return self._render(request, "message.html", {**shown, "theme": theme_of(request)}, status)
 
     def _to_sign_in(self, request: Request) -> Response:
         return self._message(
@@ -217,8 +223,8 @@ class Console:
             operator = await self._operators.find(request)
             if operator is None:
                 return self._to_sign_in(request)
-            form = await views.form_of(request)
-            if not _is_own(request, operator, form):
+            form = await form_of(request)
+            if not is_own(request, operator.csrf, form):
                 return self._message(
                     request, 403, "Refused", "This form did not come from the console.", "Go back and reload.", home=True
                 )
@@ -227,20 +233,22 @@ class Console:
                 text = await action(request, self._store(operator.tenant), form)
             except (SojournError, ProblemError) as error:
                 tone, text = "bad", str(error)
-            return _back(request, form, f"{tone}:{text}")
+            return back_to(request, form, f"{tone}:{text}")
 
         return answer
 
     async def _theme(self, request: Request) -> Response:
-        form = await views.form_of(request)
+        form = await form_of(request)
         chosen = form.get("to", [""])[0]
-        response = _back(request, form)
-        if chosen in _THEMES:
-            response.set_cookie("theme", chosen, max_age=31_536_000, path=_base(request) or "/", samesite="lax", httponly=True)
+        response = back_to(request, form)
+        if chosen in THEMES:
+            response.set_cookie(
+                "theme", chosen, max_age=31_536_000, path=base_of(request) or "/", samesite="lax", httponly=True
+            )
         return response
 
     async def _sign_in(self, request: Request) -> Response:
-        answer = await self._operators.sign_in(request, _base(request) + "/")
+        answer = await self._operators.sign_in(request, base_of(request) + "/")
         if answer is not None:
             return answer
         if "once" not in request.query_params:
@@ -250,10 +258,10 @@ class Console:
 
     async def _sign_out(self, request: Request) -> Response:
         operator = await self._operators.find(request)
-        form = await views.form_of(request)
-        if operator is not None and not _is_own(request, operator, form):
+        form = await form_of(request)
+        if operator is not None and not is_own(request, operator.csrf, form):
             return self._message(request, 403, "Refused", "This form did not come from the console.", home=True)
-        return await self._operators.sign_out(request, _base(request) + "/")
+        return await self._operators.sign_out(request, base_of(request) + "/")
 
     # -- live ------------------------------------------------------------------------------------------------------
 
@@ -278,49 +286,3 @@ class _Static(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update({"x-content-type-options": "nosniff", "cache-control": "no-cache"})
         return response
-
-
-def client_of(request: Request) -> tuple[str | None, str | None]:
-    """The address and the user agent of a request, as a login keeps them."""
-    agent = "".join(character for character in request.headers.get("user-agent", "") if character.isprintable())
-    return (None if request.client is None else request.client.host), agent[:200] or None
-
-
-def _base(request: Request) -> str:
-    return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-def _here(request: Request) -> str:
-    """The path and query of this page, under the console's own."""
-    path = request.url.path.removeprefix(_base(request)) or "/"
-    return f"{path}?{request.url.query}" if request.url.query else path
-
-
-def _theme_of(request: Request) -> str:
-    chosen = request.cookies.get("theme", "")
-    return chosen if chosen in _THEMES else ""
-
-
-def _notice(request: Request) -> dict[str, str] | None:
-    tone, _, text = request.cookies.get("notice", "").partition(":")
-    return {"tone": tone, "text": unquote(text)} if text and tone in ("good", "bad") else None
-
-
-def _is_own(request: Request, operator: Operator, form: dict[str, list[str]]) -> bool:
-    """Whether a form is ours: its token, and where the browser says that it came from (OWASP CSRF cheat sheet)."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    return site in ("same-origin", "none") and hmac.compare_digest(form.get("csrf", [""])[0], operator.csrf)
-
-
-def _back(request: Request, form: dict[str, list[str]], notice: str = "") -> RedirectResponse:
-    """To where the form was; only ever a path of the console."""
-    wanted = form.get("back", ["/"])[0]
-    parts = urlsplit(wanted)
-    local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
-    response = RedirectResponse(_base(request) + (wanted if local else "/"), 303, headers={"cache-control": "no-store"})
-    if notice:
-        tone, _, text = notice.partition(":")
-        response.set_cookie(
-            "notice", f"{tone}:{quote(text[:300])}", max_age=60, path=_base(request) or "/", samesite="lax", httponly=True
-        )
-    return response

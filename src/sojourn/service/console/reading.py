@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sojourn.core.query import EntryQuery
+from sojourn.core.query import EntryQuery, SessionQuery
 from sojourn.core.session import Alias
 from sojourn.core.times import to_datetime
 from sojourn.sessions import KINDS
@@ -64,6 +65,13 @@ async def entries(store: AsyncStore, id: str, before: int | None) -> tuple[list[
     ]
     first = rows[0].sequence if rows else 1
     return rows, first if first > 1 else None
+
+
+async def projects(store: AsyncStore) -> list[tuple[str, int]]:
+    """The projects with live sessions among the newest thousand, and how many each has."""
+    query = SessionQuery(store.tenant, ("workspace",), order="activity", limit=1000)
+    found = Counter(row.home for row in await store._unit.engine.list(query))
+    return found.most_common()
 
 
 async def names(store: AsyncStore, id: str) -> tuple[list[Alias], list[str]]:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from sojourn.core.ids import is_id
-from sojourn.errors import NotFoundError, UnsupportedError
+from sojourn.core.times import to_datetime
+from sojourn.errors import NotFoundError
 from sojourn.kinds.conversations.model import Message
+from sojourn.kinds.games.model import Game
 from sojourn.service.console import reading
 from sojourn.service.console.charts import lanes
+from sojourn.service.console.charts import turns as turns_chart
+from sojourn.service.house import STORY_POLICY
 from sojourn.sessions import KINDS
 from sojourn.store import AsyncStore
+from sojourn.story import GREY_POINT
 
 _PAGE = 50
 _MESSAGES = 100
 _CHARTED = 2000
 
-PLACES = {"conversation": "/conversations", "context": "/contexts"}
+PLACES = {
+    "conversation": "/conversations",
+    "context": "/contexts",
+    "game": "/games",
+    "login": "/logins",
+    "workspace": "/workspaces",
+}
 """Kinds that have a view of their own."""
 
 
@@ -136,6 +147,63 @@ async def context(request: Request, store: AsyncStore) -> dict[str, Any]:
     return {"item": found, "page": await store.contexts.artifacts(name, scope=scope, limit=_PAGE, after=_after(request))}
 
 
+async def games(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """The lobby: every saved game, newest activity first."""
+    return {"page": await store.games.list(order="activity", limit=_PAGE, after=_after(request))}
+
+
+async def game(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """One game: players with tier and crown, the open turn with its countdown, history, and what an operator may do."""
+    id = request.path_params["id"]
+    found = await store.games.load(id)
+    turns = await store.games.history(None, count=50, game_id=found.id)
+    names = {user: player.user_name for user, player in found.players.items()}
+    return {
+        "game": found,
+        "players": await store.games.players(None, game_id=found.id),
+        "turns": turns,
+        "names": names,
+        "crown": await store.games.crown_holder_name(None, game_id=found.id),
+        "actions": _actions_of(found),
+        "code": request.query_params.get("code", ""),
+        "chart": turns_chart(turns, names, "Who chose in which turn"),
+    }
+
+
+def _actions_of(game: Game) -> list[tuple[str, str]]:
+    """What can be done with a game, as it is now."""
+    found = [("invite", "Invite players")]
+    if game.window is not None:
+        found += [("unpause", "Let it go on")] if game.window.paused else [("close", "Close the turn"), ("pause", "Pause")]
+    if game.channel_id is None:
+        return [*found, ("resume", "Show it again")]
+    return [*found, ("shelve", "Shelve"), ("exit", "End the game")]
+
+
+async def logins(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """Who is signed in, newest activity first; the devices of one user."""
+    user = request.query_params.get("user", "").strip()
+    page = await store.logins.list(user_id=user or None, limit=_PAGE, after=_after(request))
+    newest = await store.logins.list(user_id=user or None, active_only=False, limit=500)
+    since = to_datetime(await store._unit.engine.now()) - timedelta(days=1)
+    points = [(item.client_type, item.created_at) for item in newest.items if item.created_at > since]
+    return {"user": user, "page": page, "chart": lanes(points, "Sign-ins of the last day, by client")}
+
+
+async def workspaces(request: Request, store: AsyncStore) -> dict[str, Any]:
+    """Projects with live sessions; who is at work in one, and what they have claimed."""
+    project = request.query_params.get("project", "").strip()
+    if not project:
+        return {"project": "", "projects": await reading.projects(store), "page": None, "claims": [], "counts": {}}
+    return {
+        "project": project,
+        "projects": [],
+        "page": await store.workspaces.list(project_id=project, active_only=False, limit=_PAGE, after=_after(request)),
+        "claims": await store.workspaces.claims(project_id=project),
+        "counts": await store.workspaces.count_active(project_id=project),
+    }
+
+
 async def store_view(request: Request, store: AsyncStore) -> dict[str, Any]:
     """The engine's facts, what a sweep would do, and its own check."""
     damage: list[str] | None = None
@@ -146,19 +214,6 @@ async def store_view(request: Request, store: AsyncStore) -> dict[str, Any]:
 
 
 # -- acting ------------------------------------------------------------------------------------------------------------
-
-
-async def form_of(request: Request, limit: int = 100_000) -> dict[str, list[str]]:
-    """The fields of a posted form."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise UnsupportedError("the form is too large.")
-    found: dict[str, list[str]] = {}
-    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2000):
-        found.setdefault(name, []).append(value)
-    return found
 
 
 async def end(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
@@ -188,3 +243,40 @@ async def sweep(_: Request, store: AsyncStore, __: dict[str, list[str]]) -> str:
     """One bounded pass."""
     done = await store.sweep(1000)
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in done.counts.items()) or "Nothing was due."
+
+
+async def boot(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
+    """Begin a story in a channel, and show it."""
+    made = await store.games.boot(form.get("channel", [""])[0].strip(), GREY_POINT.title, policy=STORY_POLICY)
+    code = await store.games.invite(None, game_id=made.id)
+    form["back"] = [f"/games/{made.id}?code={code}"]
+    return "The story waits for its first player."
+
+
+async def game_action(request: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
+    """What an operator does with a game."""
+    id, name = request.path_params["id"], request.path_params["name"]
+    form["back"] = [f"/games/{id}"]
+    games, found = store.games, await store.games.load(id)
+    channel = found.channel_id or ""
+    if name == "invite":
+        form["back"] = [f"/games/{id}?code={await games.invite(None, game_id=id)}"]
+        return "Send the link to whoever should play."
+    if name in ("pause", "unpause", "close"):
+        await getattr(games, name)(None, game_id=id)
+        return {"pause": "The countdown stands.", "unpause": "It goes on.", "close": "The turn is closed."}[name]
+    if name == "resume":
+        await games.resume(id)
+        return "It is shown in its channel again."
+    if name in ("shelve", "exit"):
+        await getattr(games, name)(channel)
+        return {"shelve": "It is on the shelf, as it is.", "exit": "The game has ended."}[name]
+    raise NotFoundError(f"a game has no action {name!r}.")
+
+
+async def revoke(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
+    """Revoke the chosen logins, or all of one user."""
+    if "all" in form:
+        return f"{await store.logins.revoke_user(form['all'][0], reason='console')} revoked."
+    done = [await store.logins.revoke(id, reason="console") for id in form.get("id", ()) if is_id(id)]
+    return f"{sum(done)} revoked." if done else "Nothing was chosen."

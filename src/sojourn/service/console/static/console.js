@@ -49,3 +49,13 @@ document.addEventListener("keydown", (event) => {
   const link = document.querySelector(`nav.side a[accesskey="${CSS.escape(event.key)}"]`);
   if (link) link.click();
 });
+
+// Countdowns run down between two looks at the store, from the stored deadline and the store's own time.
+function tick() {
+  for (const time of document.querySelectorAll("time.countdown")) {
+    if (!time.dataset.began) time.dataset.began = performance.now();
+    const left = (Date.parse(time.dateTime) - Date.parse(time.dataset.now) - (performance.now() - Number(time.dataset.began))) / 1000;
+    time.textContent = left > 0 ? `${Math.ceil(left)} s` : "closing";
+  }
+}
+if (document.querySelector("[data-live]")) setInterval(tick, 200);
