@@ -124,7 +124,7 @@ class PlayRoom:
     def _failed(self, request: Request, error: SojournError) -> Response:
         status = problems.status_of(error)
         title = "There is no such game" if status == 404 else "That did not work"
-        shown = {"title": title, "text": error.message, "hint": error.hint, "home": False}
+        shown = {"title": title, "text": error.message, "hint": error.hint, "home": False, "form": ""}
         return self._render(request, "message.html", shown, status)
 
     # -- acting ----------------------------------------------------------------------------------------------------
