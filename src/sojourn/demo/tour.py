@@ -45,10 +45,7 @@ class Tour:
 
     def run(self) -> None:
         """All steps."""
-        self._say(
-            "Sojourn keeps sessions. This is a tour of three kinds, conversations, contexts and workspaces, in a throw-away"
-            " SQLite store."
-        )
+        self._say("Sojourn keeps sessions. A tour of conversations, contexts and workspaces, in a throw-away SQLite store.")
         with open_store(self._url) as store:
             self._move_in(store)
             self._list(store)
