@@ -31,7 +31,7 @@ from sojourn.engines.locate import Opening, open_engine
 from sojourn.shell.bridge import run_sync
 from sojourn.store import Settings, make_async_store
 from sojourn.testing.clocks import ManualClock
-from sojourn.testing.engines import EnginePlaces, Place
+from sojourn.testing.engines import EnginePlaces
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -126,18 +126,19 @@ class _Face:
 class Lab:
     """One store on a fresh place. ``clock`` is its time, and stands still unless it is moved."""
 
-    def __init__(self, place: Place, path: Path, *, blocking: bool) -> None:
-        self.engine = place.engine
-        self.place = place
+    def __init__(self, engine: str, path: Path, *, blocking: bool, places: EnginePlaces) -> None:
+        self.engine = engine
+        self.place = places.fresh(engine, path)
         self.blocking = blocking
         self.path = path / "store.db"
+        self._places = places
         self.clock = ManualClock()
         self._opened: list[AsyncStore] = []
 
     @property
     def url(self) -> str:
         """Of the place."""
-        return self.place.url
+        return f"sqlite:///{self.path}" if self.engine == "sqlite" else self.place.url
 
     def open(self, **options: Any) -> AsyncStore:
         """One more store on the place (in memory: on a place of its own), as another program would open it."""
@@ -151,6 +152,16 @@ class Lab:
             store = run_sync(_opened(sojourn.aopen(self.url, **options)))
         self._opened.append(store)
         return cast("AsyncStore", store)
+
+    def elsewhere(self) -> AsyncStore:
+        """A store on another fresh place of the same engine."""
+        here, path = self.place, self.path
+        self.path = path.with_name("elsewhere.db")
+        self.place = self._places.fresh(self.engine, path.parent)
+        try:
+            return self.open()
+        finally:
+            self.place, self.path = here, path
 
     @cached_property
     def store(self) -> AsyncStore:
@@ -393,20 +404,20 @@ def engine_places() -> Generator[EnginePlaces]:
 def lab(request: pytest.FixtureRequest, tmp_path: Path, engine_places: EnginePlaces) -> Lab:
     """A laboratory in each combination of engine and colour."""
     engine, blocking = request.param
-    return Lab(engine_places.fresh(engine, tmp_path), tmp_path, blocking=blocking)
+    return Lab(engine, tmp_path, blocking=blocking, places=engine_places)
 
 
 @pytest.fixture(params=COMBINATIONS[2:])
 def disk_lab(request: pytest.FixtureRequest, tmp_path: Path, engine_places: EnginePlaces) -> Lab:
     """A laboratory whose store is a file."""
     engine, blocking = request.param
-    return Lab(engine_places.fresh(engine, tmp_path), tmp_path, blocking=blocking)
+    return Lab(engine, tmp_path, blocking=blocking, places=engine_places)
 
 
 @pytest.fixture
-def memory_lab(tmp_path: Path) -> Lab:
+def memory_lab(tmp_path: Path, engine_places: EnginePlaces) -> Lab:
     """A laboratory for what does not depend on the engine or the colour."""
-    return Lab(Place("memory", "memory:"), tmp_path, blocking=True)
+    return Lab("memory", tmp_path, blocking=True, places=engine_places)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from sojourn.core.batch import (
@@ -30,7 +29,7 @@ from sojourn.core.batch import (
     Yield,
     only_append,
 )
-from sojourn.core.ids import home_number
+from sojourn.core.ids import home_number, home_of, is_id
 from sojourn.core.session import Alias, AliasKey, LeaseState, Session
 from sojourn.engines.checks import check_batch
 from sojourn.engines.postgres.search import indexed
@@ -139,7 +138,7 @@ def _pack_create(parcel: Parcel, batch: Batch, change: Create, entries: list[Row
     row: Row = {
         "verb": "create",
         "id": change.id,
-        "shard": shard_of(batch.tenant, batch.home),
+        "shard": shard_of(change.id, batch.tenant, batch.home),
         "kind": change.kind,
         "state": change.state,
         "data": change.data,
@@ -361,10 +360,9 @@ _PACKERS: Final[dict[type, Any]] = {
 }
 
 
-@lru_cache(maxsize=4096)
-def shard_of(tenant: str, home: str) -> int:
-    """The event shard of a home."""
-    return home_number(tenant, home) % SHARDS
+def shard_of(session: str, tenant: str, home: str) -> int:
+    """The event shard of a session: by its home's bits in its id, where a watcher of it looks."""
+    return (home_of(session) if is_id(session) else home_number(tenant, home)) % SHARDS
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------
