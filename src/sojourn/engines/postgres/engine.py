@@ -200,6 +200,7 @@ class PostgresEngine:
         driver = self._open()
         row = (await driver.fetch(SQL["facts"]))[0]
         names = (
+            "clock",
             "server_version",
             "synchronous_commit",
             "fsync",

@@ -209,7 +209,7 @@ insert into sojourn_meta (name, value) values (%s, %s) on conflict (name) do upd
 
 -- name: facts
 -- What doctor shows.
-select current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
+select sojourn_time(null), current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
   current_setting('full_page_writes'), current_setting('max_connections')::int, pg_is_in_recovery(),
   (select count(*) from sojourn_session), (select count(*) from sojourn_entry), (select count(*) from sojourn_event),
   (
