@@ -60,6 +60,20 @@ async def test_an_export_is_loaded_whole(lab: Lab) -> None:
     assert (await other.load(lines)).sessions == 0
 
 
+async def test_a_loaded_session_never_takes_a_name_from_somebody_at_work(lab: Lab) -> None:
+    loaded = await lab.workspaces.start("implementer", "lead")
+    lines = await lines_of(lab.store)
+    other = lab.store.for_tenant("other").workspaces
+    there = await other.start("implementer", "lead", project_id="project-1")
+    await lab.store.for_tenant("other").load(lines)
+    assert (await other.resolve("lead", project_id="project-1")).workspace.id == there.id
+    await other.rename(loaded.id, "second")
+    await other.end(loaded.id)
+    with pytest.raises(NameTakenError):
+        await other.start("implementer", "lead", project_id="project-1")
+    assert (await other.start("implementer", "second", project_id="project-1")).name == "second"
+
+
 async def kept(lab: Lab, id: str) -> Workspace:
     """A session as it is at home."""
     found = await lab.workspaces.get(id)

@@ -263,7 +263,7 @@ class _Import:
     @staticmethod
     def _over(session: Session | None) -> list[Change]:
         """Put away who went stale with a name that is taken now."""
-        return [rules.expired(session, due=True)[0]] if session is not None and session.state == "active" else []
+        return [rules.expired(session, due=True)] if session is not None and session.state == "active" else []
 
     # -- the pointer -----------------------------------------------------------------------------------------------
 

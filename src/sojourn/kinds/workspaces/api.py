@@ -11,7 +11,7 @@ from sojourn.core.batch import Answer, Delete, Point, Refusal
 from sojourn.core.codec import Json, check_text
 from sojourn.core.names import validate_name
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, Page, make_cursor, page_limit, read_cursor
-from sojourn.core.session import AliasKey, Session
+from sojourn.core.session import Session
 from sojourn.core.times import span
 from sojourn.errors import InvalidNameError, InvalidValueError, NameTakenError, RoleInUseError, UnknownRoleError
 from sojourn.kinds.workspaces import rules
@@ -25,7 +25,7 @@ from sojourn.kinds.workspaces.resources import check_resource
 from sojourn.kinds.workspaces.rules import KIND
 from sojourn.kinds.workspaces.starting import Starting
 from sojourn.shell.lease import Lease
-from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
+from sojourn.shell.unit import Unit, fingerprint, operation_key, perform
 
 _AGAIN: Final = Refusal("version")
 
@@ -167,7 +167,7 @@ class AsyncWorkspaces:
         number, operation = _number(lease), operation_key(key)
         session, now = await self._reader.session(id, project_id)
         mark = fingerprint("workspace.heartbeat", id)
-        if await self._asked(session.home, operation, mark) is not None:
+        if await self._unit.asked(session.home, operation, mark, KIND) is not None:
             return self._reader.shown(session, now)
         return await self._touch((session, now), number, operation, mark)
 
@@ -211,10 +211,10 @@ class AsyncWorkspaces:
     ) -> Workspace:
         """Touch a session and point at it. A key is remembered once the pointer is moved."""
         asked_for, mark = operation_key(key), fingerprint(operation, ref, pointer, bool(replace))
-        if asked_for is not None:
-            asked = await self._asked(self._reader.project_id(project), asked_for, mark)
-            if asked is not None:
-                return await self._shown(asked.moved[0].id)
+        home = self._pointing.home(project) if asked_for is not None else None
+        asked = None if home is None else await self._unit.asked(home, asked_for, mark, KIND)
+        if asked is not None:
+            return await self._shown(rules.noted(asked))
         found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project)
         if not rules.is_open(found, now):
             raise self._reader.over(found, now)
@@ -222,9 +222,7 @@ class AsyncWorkspaces:
         if insist:
             plan = await self._pointing.insist(plan, self._reader.shown(found, now))
         made = await self._pointing.point(await self._touch((found, now)), plan)
-        if asked_for is not None:
-            touch = rules.touched(found.id, self._policy)
-            await self._unit.commit(found.home, touch, key=asked_for, fingerprint=mark, what=KIND)
+        await self._unit.note(found.home, asked_for, mark, **rules.note(found.id))
         return made
 
     async def rename(self, id: str, name: str, *, project_id: str | None = None, key: str | None = None) -> Workspace:
@@ -232,7 +230,7 @@ class AsyncWorkspaces:
         wanted = validate_name(name)
         operation, mark = operation_key(key), fingerprint("workspace.rename", id, wanted)
         session, now = await self._reader.session(id, project_id)
-        if await self._asked(session.home, operation, mark) is not None:
+        if await self._unit.asked(session.home, operation, mark, KIND) is not None:
             return await self._shown(id)
         first: Session | None = await self._back(session, now)
         epoch, displaced = 0, ()
@@ -241,16 +239,12 @@ class AsyncWorkspaces:
             nonlocal first, epoch, displaced
             session = first or (await self._reader.open(id))[0]
             first = None
-            old: str = rules.data_of(session)["name"]
-            if old == wanted:
+            if rules.data_of(session)["name"] == wanted:
                 await self._unit.remember(session.home, operation, mark)
                 return True
-            points = (
-                Point(rules.name_key(session.home, old), None, None),
-                Point(rules.name_key(session.home, wanted), id, epoch),
-            )
+            point = Point(rules.name_key(session.home, wanted), id, epoch)
             write = rules.renamed(session, wanted, self._policy)
-            answer = await self._unit.attempt(session.home, write, *displaced, *points, key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(session.home, write, *displaced, point, key=operation, fingerprint=mark)
             displaced = ()
             if answer.refusal is not None and answer.refusal.alias is not None:
                 displaced = await self._starting.freeing(answer.refusal.alias, wanted) or ()  # type: ignore[assignment]
@@ -280,7 +274,7 @@ class AsyncWorkspaces:
         number, operation = _number(lease), operation_key(key)
         mark = fingerprint("workspace.update", id, set, gone)
         session, now = await self._reader.session(id, project_id)
-        if await self._asked(session.home, operation, mark) is not None:
+        if await self._unit.asked(session.home, operation, mark, KIND) is not None:
             return await self._shown(id)
         session = await self._back(session, now, number)
         known = rules.data_of(session).get("metadata", {})
@@ -311,21 +305,20 @@ class AsyncWorkspaces:
         """
         why = check_text(reason, "reason", rules.LONGEST_REASON)
         operation, mark = operation_key(key), fingerprint("workspace.end", session, why)
-        if operation is not None:
-            asked = await self._asked(self._reader.project_id(project_id), operation, mark)
-            if asked is not None and asked.moved:
-                return await self._shown(asked.moved[0].id)
+        home = self._pointing.home(project_id) if operation is not None else None
+        asked = None if home is None else await self._unit.asked(home, operation, mark, KIND)
+        if asked is not None:
+            return await self._shown(rules.noted(asked))
         found, seen, _ = await self._pointing.resolve(session, project_id)
-        last: tuple[Session, int] | None = (found, seen)
+        last = [(found, seen)]
 
         async def step() -> bool | Refusal:
-            nonlocal last
-            session, now = last or await self._reader.session(found.id)
-            last = None
+            session, now = last.pop() if last else await self._reader.session(found.id)
             if session.state != "active":
+                await self._unit.note(session.home, operation, mark, **rules.note(session.id))
                 return True
             over = rules.ended(session, why) if rules.is_open(session, now) else rules.expired(session, due=True)
-            return self._done(await self._unit.attempt(session.home, *over, key=operation, fingerprint=mark))
+            return self._done(await self._unit.attempt(session.home, over, key=operation, fingerprint=mark))
 
         await perform(step, KIND)
         return await self._shown(found.id)
@@ -342,7 +335,7 @@ class AsyncWorkspaces:
                 await self._unit.remember(session.home, operation, mark)
                 return session.state == "archived"
             over = rules.expired(session, due=False)
-            return self._done(await self._unit.attempt(session.home, *over, key=operation, fingerprint=mark))
+            return self._done(await self._unit.attempt(session.home, over, key=operation, fingerprint=mark))
 
         return await perform(step, KIND)
 
@@ -353,7 +346,7 @@ class AsyncWorkspaces:
         """
         project, done = self._reader.project_id(project_id), 0
         operation, mark = None if dry_run else operation_key(key), fingerprint("workspace.expire_stale")
-        asked = await self._asked(project, operation, mark)
+        asked = await self._unit.asked(project, operation, mark, KIND)
         if asked is not None:
             return asked.moved[0].counters["expired"]
         now = await self._unit.engine.now()
@@ -362,14 +355,12 @@ class AsyncWorkspaces:
             return len(due)
         for session in due:
             done += await self._expire_due(session)
-        if operation is not None:
-            note = rules.note(self._unit.new_id(project), expired=done)
-            await self._unit.commit(project, *note, key=operation, fingerprint=mark)
+        await self._unit.note(project, operation, mark, expired=done)
         return done
 
     async def _expire_due(self, session: Session) -> bool:
         """Expire a session that was seen past its deadline, unless somebody was there first."""
-        answer = await self._unit.attempt(session.home, *rules.expired(session, due=True))
+        answer = await self._unit.attempt(session.home, rules.expired(session, due=True))
         return answer.refusal is None
 
     # -- claims ----------------------------------------------------------------------------------------------------
@@ -394,7 +385,7 @@ class AsyncWorkspaces:
             raise InvalidValueError("ttl must be longer than nothing.")
         mark = fingerprint("workspace.claim", id, wanted, span(ttl))
         session, now = await self._reader.session(id, project_id)
-        asked = await self._asked(session.home, operation, mark)
+        asked = await self._unit.asked(session.home, operation, mark, KIND)
         if asked is not None:
             return self._claiming.asked(session, wanted, ttl, asked)
         session = await self._back(session, now, number)
@@ -404,7 +395,7 @@ class AsyncWorkspaces:
         """Give a claim back; False when it had run out or is somebody else's by now."""
         given, operation = check_claim(claim), operation_key(key)
         mark = fingerprint("workspace.release", given.resource, given.session_id, given.fence)
-        asked = await self._asked(given.project_id, operation, mark)
+        asked = await self._unit.asked(given.project_id, operation, mark, KIND)
         if asked is not None:
             return bool(asked.moved)
         return await self._claiming.release(given, operation, mark)
@@ -423,7 +414,7 @@ class AsyncWorkspaces:
         if base not in rules.BUILTIN:
             raise UnknownRoleError(f"{base!r} is not a built-in role.", hint=f"base is one of {', '.join(rules.BUILTIN)}.")
         operation, mark = operation_key(key), fingerprint("workspace.add_role", role, base)
-        if await self._asked(project, operation, mark) is not None:
+        if await self._unit.asked(project, operation, mark, KIND) is not None:
             return Role(role, base, builtin=False)
 
         async def step() -> Role | Refusal:
@@ -448,7 +439,7 @@ class AsyncWorkspaces:
         if role in rules.BUILTIN:
             raise InvalidNameError(f"the role {role!r} is built in and stays.")
         operation, mark = operation_key(key), fingerprint("workspace.remove_role", role)
-        asked = await self._asked(project, operation, mark)
+        asked = await self._unit.asked(project, operation, mark, KIND)
         if asked is not None:
             return bool(asked.moved)
 
@@ -525,18 +516,6 @@ class AsyncWorkspaces:
         revived = rules.revived(session, self._policy)
         answer = await self._unit.attempt(session.home, revived, *admitted, key=operation, fingerprint=mark)
         return True if answer.refusal is None else _AGAIN
-
-    async def _asked(self, home: str, operation: str | None, mark: str) -> Answer | None:
-        """The answer an operation id already has; asked with a guard that never holds, so that nothing is stored."""
-        if operation is None:
-            return None
-        probe = Point(AliasKey(home, "never", home), None, -1)
-        answer = await self._unit.attempt(home, probe, key=operation, fingerprint=mark)
-        if answer.refusal is None:
-            return answer
-        if answer.refusal.reason == "key":
-            raise refused(answer.refusal, KIND)
-        return None
 
     @staticmethod
     def _done(answer: Answer) -> Literal[True] | Refusal:

@@ -57,9 +57,9 @@ class Pointing:
             raise NoSessionError("the session that was named is blank.", hint="Give an id, the tail of one, or a name.")
         if text.strip() == "-":
             return await self._previous(project)
-        return await self._reader.referred(text, self._home(project))
+        return await self._reader.referred(text, self.home(project))
 
-    def _home(self, project: object) -> str | None:
+    def home(self, project: object) -> str | None:
         """The project that references are looked up in; without one, whole ids still are."""
         try:
             return self._reader.project_id(project)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, cast
 
-from sojourn.core.batch import Answer, Create, Deadline, Delete, Guard, Path, Point, Touch, Write
+from sojourn.core.batch import Answer, Create, Deadline, Guard, Path, Touch, Write
 from sojourn.core.codec import Json, Schema, check_key, check_text, encode
 from sojourn.core.names import validate_name
 from sojourn.core.session import AliasKey, Session, State
@@ -184,8 +184,16 @@ def workspace_of(session: Session, now: int, policy: WorkspacePolicy, gripped: b
 
 
 def name_key(project: str, name: str) -> AliasKey:
-    """Where a name lives; it is taken while it points at a session that is neither ended nor expired."""
+    """Where a name lives. It is taken while it leads to a session that is neither ended nor expired, and has it.
+
+    So nothing has to free a name, and nobody can free another's: it moves only when somebody takes it.
+    """
     return AliasKey(project, NAME, encode([project, name]))
+
+
+def has_name(session: Session, key: AliasKey) -> bool:
+    """Whether a session that was not ended still has the name that led to it."""
+    return session.kind == KIND and session.state == "active" and name_key(session.home, data_of(session)["name"]) == key
 
 
 def project_tag(project: str) -> str:
@@ -311,9 +319,9 @@ def revived(session: Session, policy: WorkspacePolicy) -> Write:
     )
 
 
-def ended(session: Session, reason: str) -> tuple[Write, Point]:
-    """It is over, and its name is free. While it is open the name's alias is its own, so any epoch will do."""
-    write = Write(
+def ended(session: Session, reason: str) -> Write:
+    """It is over, and its name is free."""
+    return Write(
         session.id,
         Guard(timely=True, version=session.version),
         set=((("end_reason",), reason),) if reason else (),
@@ -323,12 +331,11 @@ def ended(session: Session, reason: str) -> tuple[Write, Point]:
         change="ended",
         reason=reason,
     )
-    return write, _freed(session)
 
 
-def expired(session: Session, *, due: bool) -> tuple[Write, Point]:
+def expired(session: Session, *, due: bool) -> Write:
     """It went stale, and its name is free; with ``due`` only if that is still so inside the commit."""
-    write = Write(
+    return Write(
         session.id,
         Guard(due=due, version=session.version),
         unset=(("hold",),),
@@ -336,11 +343,6 @@ def expired(session: Session, *, due: bool) -> tuple[Write, Point]:
         next_phase=True,
         change="expired",
     )
-    return write, _freed(session)
-
-
-def _freed(session: Session) -> Point:
-    return Point(name_key(session.home, data_of(session)["name"]), None, None)
 
 
 def renamed(session: Session, name: str, policy: WorkspacePolicy) -> Write:
@@ -368,9 +370,18 @@ def updated(
     return Write(session.id, guard, set=put, unset=gone, deadline=stale(policy), active=BUCKET)
 
 
-def note(id: str, **counters: int) -> tuple[Create, Delete]:
-    """What an operation id is to remember, as the counters of a session that nobody ever sees."""
-    return Create(id, KIND, state="pending", counters=counters), Delete(id)
+def note(session: str) -> dict[str, int]:
+    """A session's id as the counters of a note: what an operation id remembers beside what it has changed."""
+    return {f"part_{place}": int.from_bytes(session[place : place + 6].encode()) for place in range(0, len(session), 6)}
+
+
+def noted(answer: Answer) -> str:
+    """The session that an operation id has changed or noted."""
+    moved = answer.moved[0]
+    parts = sorted((int(name.removeprefix("part_")), part) for name, part in moved.counters.items() if name.startswith("part_"))
+    if not parts:
+        return moved.id
+    return b"".join(part.to_bytes((part.bit_length() + 7) // 8) for _, part in parts).decode()
 
 
 # -- holding -----------------------------------------------------------------------------------------------------------

@@ -63,10 +63,10 @@ class Starting:
     async def freeing(self, alias: Alias, wanted: str | None) -> tuple[Change, ...] | None:
         """What takes a name from a session that is over; None, or `NameTakenError` for a name that is ``wanted``, if not."""
         found = None if alias.target is None else await self._reader.find(alias.target)
-        if found is None or found.session is None or found.session.state != "active":
+        if found is None or found.session is None or not rules.has_name(found.session, alias.key):
             return ()
         if not rules.is_open(found.session, found.now):
-            return (rules.expired(found.session, due=True)[0],)
+            return (rules.expired(found.session, due=True),)
         if wanted is None:
             return None
         holder = self._reader.shown(found.session, found.now)

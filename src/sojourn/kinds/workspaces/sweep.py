@@ -19,7 +19,7 @@ class WorkspaceSweep:
 
     async def due(self, session: Session) -> Counter[str]:
         """Expire one that nothing was done in; looked at again inside the commit, so that one that is touched stays."""
-        answer = await self._unit.attempt(session.home, *rules.expired(session, due=True))
+        answer = await self._unit.attempt(session.home, rules.expired(session, due=True))
         return Counter(expired=answer.refusal is None)
 
     async def age(self, limit: int, *, dry_run: bool) -> Counter[str]:
