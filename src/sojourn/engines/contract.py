@@ -42,6 +42,7 @@ PROMISES: Final = {
     "touch": "A touch moves activity and deadline forward only, moves no version, makes no event, and revives nothing.",
     "lists": "Lists are paged by key without gaps or repeats, in each order, by kind, state, owner and tag.",
     "due": "Due sessions are those past their deadline at the engine's time, earliest first.",
+    "due_ahead": "Asked ahead, due sessions are also those whose deadline comes within that time, earliest first.",
     "due_above": "A counter that ends above its threshold makes the session due, and an earlier deadline stays.",
     "events": "Every commit that moves a version makes one event per session, numbered in commit order, without gaps. Read, "
     "they come in commit order per session (per shard), whatever comes between.",
@@ -154,8 +155,8 @@ class Engine(Protocol):
         """How many active sessions of a kind there are, with a tag or of an owner (then also: of a home, as in lists)."""
         ...
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
-        """Sessions that are active and past their deadline, earliest first."""
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
+        """Sessions that are active and past their deadline (or will be, ``ahead`` microseconds from now), earliest first."""
         ...
 
     async def tip(self) -> tuple[int, ...]:

@@ -474,11 +474,11 @@ class MemoryEngine:
                 return len(found)
             return sum(state.sessions[tenant, identifier].draft.home == home for _, identifier in found)
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
         state = self._open()
         with state.lock:
-            now = self._clock()
+            now = self._clock() + ahead
             names = [name for name in state.index.lists if name[0] == "due" and tenant in (None, name[1])]
             rows = sorted(
                 (deadline, name[1], identifier)
