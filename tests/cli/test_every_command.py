@@ -21,6 +21,10 @@ READS = {
     "context show": ["work"],
     "context assemble": ["work"],
     "context export": ["work"],
+    "game list": [],
+    "game show": ["table"],
+    "game history": ["table"],
+    "game watch": ["table", "--no-follow"],
     "session list": [],
     "session show": ["ID"],
     "session events": ["ID"],
@@ -42,10 +46,30 @@ CHANGES = {
     "context resume": ["work"],
     "context branch": ["work", "other"],
     "context rm": ["work"],
+    "game boot": ["other", "New"],
+    "game join": ["table", "cy"],
+    "game leave": ["table", "ana"],
+    "game choose": ["table", "ana", "wait"],
+    "game open": ["table"],
+    "game close": ["table"],
+    "game extend": ["table", "9s"],
+    "game pause": ["table"],
+    "game unpause": ["still"],
+    "game narrate": ["table", "They wait."],
+    "game crown": ["table", "ana"],
+    "game invite": ["table"],
+    "game swap": ["table", "New"],
+    "game shelve": ["table"],
+    "game exit": ["table"],
+    "game resume": ["shelved"],
+    "game fork": ["table"],
+    "game rewind": ["table", "0"],
+    "game delete": ["shelved"],
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
     "import tenets": ["TENETS"],
+    "import gamegirl": ["GAMEGIRL"],
     "load": ["export.jsonl"],
     "sweep": ["--apply"],
     "backup": ["copy.db"],
@@ -53,11 +77,12 @@ CHANGES = {
     "erase": ["alice"],
     "migrate": [],
 }
-ELSEWHERE = {"demo"}
-"""Commands with words of their own, tested where they are."""
+ELSEWHERE = {"demo", "game play"}
+"""Commands with words of their own, or for people alone, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
 TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
+GAMEGIRL = SAMPLE.parent.parent / "gamegirl" / "redis.json"
 
 
 def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
@@ -80,6 +105,14 @@ def files(user: User, talk: str) -> User:
     user.fine("context", "add", "work", "note", "An artifact")
     user.fine("context", "create", "current")
     user.fine("context", "activate", "current")
+    user.fine("game", "boot", "still", "Still", "--id", "still")
+    user.fine("game", "pause", "still")
+    user.fine("game", "boot", "shelf", "Shelved", "--id", "shelved")
+    user.fine("game", "shelve", "shelf")
+    user.fine("game", "boot", "table", "Tea", "--countdown", "9d")
+    user.fine("game", "choose", "table", "ana", "stay")
+    user.fine("game", "close", "table")
+    user.fine("game", "choose", "table", "ana", "go")
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
     return user
@@ -87,7 +120,13 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    return [*name.split(), *[{"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS)}.get(word, word) for word in words]]
+    return [
+        *name.split(),
+        *[
+            {"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "GAMEGIRL": str(GAMEGIRL)}.get(word, word)
+            for word in words
+        ],
+    ]
 
 
 def state(user: User) -> dict[str, str]:
