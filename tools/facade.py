@@ -48,6 +48,7 @@ UNMIRRORED = {"OpeningStore", "Holding"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
 INNER = {
+    "Access",
     "ContentSweep",
     "Contents",
     "ConversationSweep",

@@ -14,7 +14,6 @@ from sojourn.core.times import LONGEST
 from sojourn.engines.contract import Background, Engine
 from sojourn.errors import UnavailableError
 
-
 _COMING: Final = 20
 """How many sessions are looked at for the next deadline."""
 

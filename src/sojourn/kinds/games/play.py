@@ -10,7 +10,7 @@ from sojourn.core.session import Session
 from sojourn.errors import ConflictError, EndedError, KeyReusedError, NotFoundError, UnavailableError
 from sojourn.kinds.games import windows
 from sojourn.kinds.games.model import ChoiceStatus, CloseReason, Press, Submitted, Turn
-from sojourn.kinds.games.placement import Placement
+from sojourn.kinds.games.placement import Operation, Placement
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import KIND, NEED, RETRY, View, after, view_of, window_of
 from sojourn.kinds.games.transitions import step
@@ -20,6 +20,9 @@ _KNOWN: Final = 256
 """How many channels a store remembers the game of, so that a press takes one round trip."""
 _UNKNOWN: Final = -1
 """The version of a view whose document may be behind: no guard on it ever holds."""
+
+_PLAIN: Final = Operation()
+"""An operation without an id."""
 
 
 @dataclass(slots=True)
@@ -187,7 +190,7 @@ class Play:
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
-    async def close(self, view: View, reason: CloseReason, by: str | None) -> View:
+    async def close(self, view: View, reason: CloseReason, by: str | None, operation: Operation = _PLAIN) -> View:
         """Close the window of this phase, if nobody has; the game as it is then.
 
         Nothing is closed before its time: where the deadline has moved, or the choices that completed it have gone, the
@@ -197,9 +200,10 @@ class Play:
         for _ in range(TRIES):
             view = await self._reader.with_choices(view)
             if view.session.phase != phase or view.window is None or not self._may_close(view, reason):
+                await self._unit.remember(view.session.home, operation.key, operation.mark)
                 return view
             write = windows.closed(view, reason, by, await self._reader.choices_before(view))
-            answer = await self._unit.attempt(view.session.home, write)
+            answer = await self._unit.attempt(view.session.home, write, key=operation.key, fingerprint=operation.mark)
             if answer.refusal is None:
                 return after(view, write, answer.moved[0], answer.now)
             if answer.refusal.reason not in STALE | {"early", "ended"}:
