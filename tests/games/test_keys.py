@@ -58,7 +58,7 @@ async def ready(lab):
 
 async def state(table):
     """Everything there is, but for what only asking has moved."""
-    return sorted([game for game in await table.games.list()], key=lambda game: game.id)
+    return sorted((await table.games.list()).items, key=lambda game: game.id)
 
 
 @pytest.mark.parametrize("name", AGAIN)

@@ -84,8 +84,8 @@ async def test_a_game_loaded_by_id_is_that_one(lab):
         ids[f"Game {number}"] = (await table.games.swap(HERE, f"Game {number}")).game.id
     for name, id in ids.items():
         assert (await table.games.load(id)).name == name
+    last = next(iter(ids.values()))
     with pytest.raises(NotFoundError):
-        last = next(iter(ids.values()))
         await table.games.load(last[:-1] + ("1" if last[-1] == "0" else "0"))
 
 
