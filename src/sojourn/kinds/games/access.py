@@ -112,13 +112,15 @@ class Access:
         game_id: str | int | None,
         user: str,
         by: str | None,
-        change: str,
         operation: Operation,
+        *,
+        change: str,
     ) -> bool:
         """Take somebody out of the roster, and close the window if nobody is waited for any more; whether they were in it."""
-        asked = await self.known(await self.settled(channel_id, game_id), operation)
-        if asked is not None:
-            return bool(asked.moved)
+        if operation.key is not None:
+            asked = await self.known(await self.settled(channel_id, game_id), operation)
+            if asked is not None:
+                return bool(asked.moved)
         was = False
 
         def rule(view: View) -> Write | None:

@@ -269,7 +269,7 @@ class AsyncGames:
         """Be out of the roster: nobody waits for them, their choices stay, the crown goes on. False when they were not."""
         user = roster.check_user(user_id)
         operation = _operation(key, "game.leave", user)
-        return await self._access.left(channel_id, game_id, user, None, "left", operation)
+        return await self._access.left(channel_id, game_id, user, None, operation, change="left")
 
     async def kick(
         self,
@@ -283,7 +283,7 @@ class AsyncGames:
         """Take somebody out of the roster, as `leave`; who was kicked may join again."""
         user, actor = roster.check_user(user_id), _actor(by)
         operation = _operation(key, "game.kick", user, actor)
-        return await self._access.left(channel_id, game_id, user, actor, "kicked", operation)
+        return await self._access.left(channel_id, game_id, user, actor, operation, change="kicked")
 
     async def substitute(
         self,
