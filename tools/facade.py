@@ -35,16 +35,21 @@ MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
     Mirror("sojourn.kinds.games.api", "AsyncGames", "Games", "games"),
+    Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
     Mirror("sojourn.store", "AsyncStore", "Store", "store"),
 )
 BY_SOURCE = {mirror.source: mirror for mirror in MIRRORS}
 
-CONTEXTS = {"Holding": ("sojourn.shell.lease", "Lease"), "_RunLease": ("sojourn.shell.lease", "Lease")}
+CONTEXTS = {
+    "Holding": ("sojourn.shell.lease", "Lease"),
+    "_RunLease": ("sojourn.shell.lease", "Lease"),
+    "WorkspaceHold": ("sojourn.kinds.workspaces.holding", "Held"),
+}
 """What a method that returns one of these gives when it is entered."""
 
-UNMIRRORED = {"OpeningStore", "Holding"}
+UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
 INNER = {
@@ -64,6 +69,7 @@ INNER = {
     "Removal",
     "Unit",
 }
+INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any, Final, TypeVar
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -26,6 +23,12 @@ from sojourn.kinds.conversations.sweep import ConversationSweep
 from sojourn.kinds.games.api import AsyncGames
 from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.games.sweep import GameSweep
+from sojourn.kinds.workspaces.api import AsyncWorkspaces
+from sojourn.kinds.workspaces.model import WorkspacePolicy
+from sojourn.kinds.workspaces.places import Places
+from sojourn.kinds.workspaces.sweep import WorkspaceSweep
+from sojourn.project import here
+from sojourn.project.root import default_url
 from sojourn.sessions import KINDS, AsyncSessions
 from sojourn.shell.feed import Event, cursor_text, follow
 from sojourn.shell.lease import Holding, Lease, renew
@@ -33,6 +36,8 @@ from sojourn.shell.sweeper import AsyncRunner, KindSweep, Swept, sweep
 from sojourn.shell.system import Ids, UserClock, UserIds, clock_of
 from sojourn.shell.unit import Unit
 from sojourn.transfer import Loaded, export_lines, load_lines
+
+Policy = TypeVar("Policy")
 
 _ERASE_ROWS: Final = 2_000
 _SHARED_HOME: Final = "lease"
@@ -66,6 +71,9 @@ class Settings:
     ids: Ids
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
+    workspaces: WorkspacePolicy = field(default_factory=WorkspacePolicy)
+    places: Callable[[], Places] = here
+    """Gives what workspaces ask of the working directory."""
     games: GamePolicy = field(default_factory=GamePolicy)
 
 
@@ -74,6 +82,7 @@ class AsyncStore:
 
     conversations: AsyncConversations
     contexts: AsyncContexts
+    workspaces: AsyncWorkspaces
     games: AsyncGames
     sessions: AsyncSessions
 
@@ -85,6 +94,7 @@ class AsyncStore:
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
         self.contexts = AsyncContexts(self._unit, settings.contexts)
+        self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
         self.games = AsyncGames(self._unit, settings.games, self._closing)
         removers = {"context": self.contexts._removal.remove, "game": self.games._lobby.remove}
         self.sessions = AsyncSessions(self._unit, removers)
@@ -135,7 +145,7 @@ class AsyncStore:
         return cursor_text(await self._engine.tip())
 
     async def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
-        """One bounded background pass: due windows and folds, decay, the search index, purging. Counts by name."""
+        """One bounded background pass over what is due, aged, stale or unused, the search index and purging. Counts by name."""
         _check_limit(limit)
         return await sweep(self._engine, self.tenant, self._kinds(), limit, dry_run=dry_run)
 
@@ -221,6 +231,7 @@ class AsyncStore:
         return (
             ConversationSweep(self._unit, settings.conversations, self.conversations),
             ContentSweep(self._unit, settings.contexts),
+            WorkspaceSweep(self._unit),
             GameSweep(self._unit, self.games),
         )
 
@@ -237,6 +248,7 @@ async def make_async_store(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
@@ -245,17 +257,26 @@ async def make_async_store(
     chosen = default_url() if url is None else url
     if not isinstance(chosen, str):
         raise InvalidValueError(f"url must be text, not {type(chosen).__name__}.", hint="For example 'sqlite:///app.db'.")
-    if conversations is not None and not isinstance(conversations, ConversationPolicy):
-        raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
-    if contexts is not None and not isinstance(contexts, ContextPolicy):
-        raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
-    if games is not None and not isinstance(games, GamePolicy):
-        raise InvalidValueError(f"games must be a GamePolicy, not {type(games).__name__}.")
+    settings = Settings(
+        check_key(tenant, "tenant", 128),
+        Ids(ids),
+        _policy(conversations, ConversationPolicy, "conversations"),
+        contexts=_policy(contexts, ContextPolicy, "contexts"),
+        games=_policy(games, GamePolicy, "games"),
+        workspaces=_policy(workspaces, WorkspacePolicy, "workspaces"),
+    )
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
-    policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), games or GamePolicy()
-    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies)
     return AsyncStore(await open_engine(opening), settings)
+
+
+def _policy(given: Policy | None, wanted: type[Policy], name: str) -> Policy:
+    """The policy of a kind; its default where none was given."""
+    if given is None:
+        return wanted()
+    if not isinstance(given, wanted):
+        raise InvalidValueError(f"{name} must be a {wanted.__name__}, not {type(given).__name__}.")
+    return given
 
 
 class OpeningStore:
@@ -290,6 +311,7 @@ def aopen(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
@@ -308,28 +330,10 @@ def aopen(
             ids=ids,
             conversations=conversations,
             contexts=contexts,
+            workspaces=workspaces,
             games=games,
         )
     )
-
-
-def default_url() -> str:
-    """The store of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory."""
-    here = Path.cwd()
-    for directory in (here, *here.parents):
-        if (directory / ".sojourn").is_dir():
-            return "sqlite:///" + quote(str(directory / ".sojourn" / "sojourn.db"))
-    return "sqlite:///" + quote(str(user_data_directory() / "sojourn.db"))
-
-
-def user_data_directory() -> Path:
-    """Where this system keeps a user's application data."""
-    home = Path.home()
-    if sys.platform == "win32":
-        return home / "AppData" / "Local" / "sojourn"
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "sojourn"
-    return home / ".local" / "share" / "sojourn"
 
 
 def _this_process() -> str:

@@ -19,16 +19,21 @@ from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
 from sojourn.kinds.games import record as games
+from sojourn.kinds.workspaces import rules as workspaces
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
 
 FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
-_CHECKS: Final = {conversations.KIND: conversations.check_document, games.KIND: games.check_document}
+_CHECKS: Final = {
+    conversations.KIND: conversations.check_document,
+    games.KIND: games.check_document,
+    workspaces.KIND: workspaces.check_document,
+}
 _COUNTED: Final = {games.KIND: games.is_counted}
 """Which entries of a kind count their author in the phase that the session is in."""
-_BESIDE: Final = {"context": ("content",)}
+_BESIDE: Final = {"context": ("content",), "workspace": ("project",)}
 """Hidden kinds that go with a kind."""
 
 

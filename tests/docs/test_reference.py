@@ -29,10 +29,17 @@ FACES: Final = {
     "store.contexts": (sojourn.Contexts, sojourn.AsyncContexts),
     "store.games": (sojourn.Games, sojourn.AsyncGames),
     "store.conversations": (sojourn.Conversations, sojourn.AsyncConversations),
+    "store.workspaces": (sojourn.Workspaces, sojourn.AsyncWorkspaces),
     "store.sessions": (sojourn.Sessions, sojourn.AsyncSessions),
     "runner": (sojourn.Runner, sojourn.AsyncRunner),
 }
-POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.GamePolicy, sojourn.EngineOptions)
+POLICIES: Final = (
+    sojourn.ContextPolicy,
+    sojourn.ConversationPolicy,
+    sojourn.GamePolicy,
+    sojourn.EngineOptions,
+    sojourn.WorkspacePolicy,
+)
 
 
 def read(name: str) -> str:

@@ -6,6 +6,7 @@ from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.games.model import GamePolicy
+from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
 from sojourn.store import make_async_store
@@ -23,6 +24,7 @@ def open(  # the name is the package's: sojourn.open
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
@@ -49,6 +51,7 @@ def open(  # the name is the package's: sojourn.open
         ids=ids,
         conversations=conversations,
         contexts=contexts,
+        workspaces=workspaces,
         games=games,
     )
     return Store(run_sync(making))
