@@ -218,10 +218,36 @@ def test_a_stormy_evening_loses_nothing(seeds):
     explore(a_stormy_evening, seeds=seeds)
 
 
-@pytest.mark.parametrize("guard", ["version", "atomicity", "epoch", "operation"])
+@pytest.mark.parametrize("guard", ["version", "atomicity", "operation"])
 def test_a_stormy_evening_needs_every_guard(guard):
     with pytest.raises(RaceLostError):
-        explore(a_stormy_evening, seeds=SEEDS, without=guard)
+        explore(a_stormy_evening, seeds=5 * SEEDS, without=guard)
+
+
+async def one_channel_for_many_games(simulation: Simulation) -> None:
+    """Some boot, one resumes, one swaps: the channel shows one game, and each that was told so has been shown."""
+    first = simulation.store()
+    saved = await first.games.boot(HERE, "Saved")
+    await first.games.shelve(HERE)
+    outcomes = await simulation.race(
+        lambda: simulation.store().games.boot(HERE, "One"),
+        lambda: simulation.store().games.boot(HERE, "Two"),
+        lambda: simulation.store().games.resume(saved.id),
+    )
+    assert sum(outcome.done for outcome in outcomes) == 1
+    for outcome in outcomes:
+        assert outcome.done or isinstance(outcome.error, ConflictError), repr(outcome.error)
+    await check(first, channels=(HERE,))
+
+
+@MANY
+def test_one_channel_shows_one_game(seeds):
+    explore(one_channel_for_many_games, seeds=seeds)
+
+
+def test_one_channel_shows_one_game_only_thanks_to_the_epoch():
+    with pytest.raises(RaceLostError):
+        explore(one_channel_for_many_games, seeds=SEEDS, without="epoch")
 
 
 async def pausing_under_presses(simulation: Simulation) -> None:
