@@ -21,6 +21,7 @@ from sojourn import (
     Contexts,
     ConversationPolicy,
     Conversations,
+    Games,
     Lease,
     Message,
     Messages,
@@ -38,6 +39,7 @@ from sojourn.shell.system import Ids
 from sojourn.store import AsyncStore, Settings
 from sojourn.testing.clocks import ManualClock
 from sojourn.testing.places import Directory, MemoryPlaces
+from tests.docs import game_operations
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "tools" / "operations.toml").read_text(encoding="utf-8"))
@@ -45,6 +47,7 @@ CLASSES: Final = {
     "Store": Store,
     "Conversations": Conversations,
     "Contexts": Contexts,
+    "Games": Games,
     "Workspaces": Workspaces,
     "Sessions": Sessions,
     "Runner": Runner,
@@ -83,6 +86,7 @@ class Lab:
         self.store = self.under()
         self.talks = self.store.conversations
         self.contexts = self.store.contexts
+        self.games = self.store.games
         self.workspaces = self.store.workspaces
         self.id = self.talks.get_or_create("alice").id
         self.talks.extend(self.id, [{"role": "user", "content": f"message {number}"} for number in range(1, 11)])
@@ -141,6 +145,7 @@ def test_every_operation_is_described() -> None:
         "Store.capabilities",
         "Store.tenant",
         "Store.contexts",
+        "Store.games",
         "Store.conversations",
         "Store.sessions",
         "Store.workspaces",
@@ -382,6 +387,9 @@ TRIPS: Final[dict[tuple[str, str], Case]] = {
 def described(part: str) -> dict[tuple[str, str], Any]:
     """What the descriptions say in one part: by operation, and case or error."""
     return {(name, case): text for name, known in FACTS.items() for case, text in known.get(part, {}).items()}
+
+
+TRIPS |= game_operations.TRIPS
 
 
 def test_every_number_of_round_trips_is_counted() -> None:
@@ -838,6 +846,9 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("Sessions.events", "InvalidValueError"): lambda lab: lab.store.sessions.events(lab.id, limit=0),
     ("Sessions.end", "NotFoundError"): lambda lab: lab.store.sessions.end(NOBODY),
 }
+
+
+RAISES |= game_operations.RAISES
 
 
 def test_every_error_that_is_described_is_raised() -> None:

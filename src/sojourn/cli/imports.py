@@ -45,6 +45,16 @@ def fill(_: str, parser: Parser) -> None:
     )
     made.add_argument("source", metavar="SRC", help="its database")
     made = parser.command(
+        "gamegirl",
+        "take over the games of GameGirl Color",
+        gamegirl,
+        examples="sojourn import gamegirl redis://localhost:6379/0 --dry-run\n"
+        "sojourn import gamegirl redis.json --store sqlite:///games.db",
+        more="Says what was taken over and what was left out, and why. A store that does not exist yet is made. From a\n"
+        "server, only commands that read are sent.",
+    )
+    made.add_argument("source", metavar="SRC", help="the URL of its Redis server, or a dump of it: a JSON file")
+    made = parser.command(
         "tkt",
         "take over who was at work, from a project's .tkt directory",
         tkt,
@@ -84,6 +94,20 @@ def mud(call: Call) -> None:
     source, store = _source(call, "the MUD server", FILE), _store(call)
     with call.output.progress("imported") as progress:
         report = import_mud(store, source, dry_run=call.dry_run, progress=progress)
+
+    call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
+def gamegirl(call: Call) -> None:
+    """``import gamegirl``."""
+    from sojourn.formats.gamegirl import import_gamegirl
+    from sojourn.formats.gamegirl_source import is_url
+
+    given = call.arguments.source
+    source = given if is_url(given) else _source(call, "GameGirl Color")
+    store = _store(call)
+    with call.output.progress("imported") as progress:
+        report = import_gamegirl(store, source, dry_run=call.dry_run, progress=progress)
     call.output.answer(report.document(), [], "\n".join(report.lines()))
 
 

@@ -124,13 +124,14 @@ class Games:
         unset: Iterable[str] = (),
         *,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Game:
         """Patch the metadata key by key inside the commit."""
-        return run_sync(self._aio.update(channel_id, set, unset, game_id=game_id))
+        return run_sync(self._aio.update(channel_id, set, unset, game_id=game_id, key=key))
 
-    def delete(self, game_id: str | int) -> bool:
+    def delete(self, game_id: str | int, *, key: str | None = None) -> bool:
         """Remove a game: turns, choices, aliases, join codes, lobby entry; False when there is none."""
-        return run_sync(self._aio.delete(game_id))
+        return run_sync(self._aio.delete(game_id, key=key))
 
     def join(
         self,
@@ -141,22 +142,31 @@ class Games:
         role: Role = "player",
         seat: int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Player:
         """Be in the roster, on the lowest free seat or this one. Again: name and activity are refreshed, skips are not.
 
         `FullError` when the policy's ``max_players`` are there; `ConflictError` when the seat is taken.
         """
-        return run_sync(self._aio.join(channel_id, user_id, user_name, role=role, seat=seat, game_id=game_id))
+        return run_sync(self._aio.join(channel_id, user_id, user_name, role=role, seat=seat, game_id=game_id, key=key))
 
-    def leave(self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None) -> bool:
+    def leave(
+        self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None, key: str | None = None
+    ) -> bool:
         """Be out of the roster: nobody waits for them, their choices stay, the crown goes on. False when they were not."""
-        return run_sync(self._aio.leave(channel_id, user_id, game_id=game_id))
+        return run_sync(self._aio.leave(channel_id, user_id, game_id=game_id, key=key))
 
     def kick(
-        self, channel_id: str | int | None, user_id: str | int, *, by: str | int | None = None, game_id: str | int | None = None
+        self,
+        channel_id: str | int | None,
+        user_id: str | int,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
     ) -> bool:
         """Take somebody out of the roster, as `leave`; who was kicked may join again."""
-        return run_sync(self._aio.kick(channel_id, user_id, by=by, game_id=game_id))
+        return run_sync(self._aio.kick(channel_id, user_id, by=by, game_id=game_id, key=key))
 
     def substitute(
         self,
@@ -166,9 +176,10 @@ class Games:
         user_name: str = "",
         *,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Player:
         """Another person takes over a seat, with its crown and what is expected of it; the history keeps both."""
-        return run_sync(self._aio.substitute(channel_id, user_id, by_user_id, user_name, game_id=game_id))
+        return run_sync(self._aio.substitute(channel_id, user_id, by_user_id, user_name, game_id=game_id, key=key))
 
     def players(self, channel_id: str | int | None, *, game_id: str | int | None = None) -> builtins.list[tuple[Player, Tier]]:
         """Everybody in the roster, in join order, and how lively they are."""
@@ -180,9 +191,16 @@ class Games:
         """Who is active or idle; ``within``: only who was active so lately."""
         return run_sync(self._aio.active_players(channel_id, within=within, game_id=game_id))
 
-    def set_crown(self, channel_id: str | int | None, user_id: str | int | None, *, game_id: str | int | None = None) -> Game:
+    def set_crown(
+        self,
+        channel_id: str | int | None,
+        user_id: str | int | None,
+        *,
+        game_id: str | int | None = None,
+        key: str | None = None,
+    ) -> Game:
         """Give the crown to somebody of the roster (`NotFoundError` otherwise), or with None to nobody."""
-        return run_sync(self._aio.set_crown(channel_id, user_id, game_id=game_id))
+        return run_sync(self._aio.set_crown(channel_id, user_id, game_id=game_id, key=key))
 
     def crown_holder_name(self, channel_id: str | int | None, *, game_id: str | int | None = None) -> str:
         """The name of who wears the crown; the policy's ``gm_name`` when nobody does."""
@@ -199,15 +217,26 @@ class Games:
         uses: int | None = None,
         ttl: timedelta | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> str:
-        """A join code of eight characters, good for so many uses and so long. It is not stored: only its digest is."""
-        return run_sync(self._aio.invite(channel_id, uses=uses, ttl=ttl, game_id=game_id))
+        """A join code of eight characters, good for so many uses and so long. It is not stored: only its digest is.
+
+        The same ``key`` again gives another code, and the one whose answer may have been lost is good no more.
+        """
+        return run_sync(self._aio.invite(channel_id, uses=uses, ttl=ttl, game_id=game_id, key=key))
 
     def join_by_code(
-        self, code: str, user_id: str | int, user_name: str, *, role: Role = "player", seat: int | None = None
+        self,
+        code: str,
+        user_id: str | int,
+        user_name: str,
+        *,
+        role: Role = "player",
+        seat: int | None = None,
+        key: str | None = None,
     ) -> Player:
         """Join the game of a code; joining again takes no use. `ConflictError` when it is used up."""
-        return run_sync(self._aio.join_by_code(code, user_id, user_name, role=role, seat=seat))
+        return run_sync(self._aio.join_by_code(code, user_id, user_name, role=role, seat=seat, key=key))
 
     def submit_choice(
         self,
@@ -246,13 +275,21 @@ class Games:
         default: str | None = None,
         by: str | int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Window:
         """Open a window by hand, or say what may be chosen in the open one; without options any text is a choice."""
-        return run_sync(self._aio.open_window(channel_id, options=options, default=default, by=by, game_id=game_id))
+        return run_sync(self._aio.open_window(channel_id, options=options, default=default, by=by, game_id=game_id, key=key))
 
-    def close(self, channel_id: str | int | None, *, by: str | int | None = None, game_id: str | int | None = None) -> Turn:
-        """Close the open window now; `ConflictError` when none is open."""
-        return run_sync(self._aio.close(channel_id, by=by, game_id=game_id))
+    def close(
+        self,
+        channel_id: str | int | None,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
+    ) -> Turn:
+        """Close the open window now; `ConflictError` when none is open. Idempotent by ``key``."""
+        return run_sync(self._aio.close(channel_id, by=by, game_id=game_id, key=key))
 
     def extend(
         self,
@@ -266,13 +303,27 @@ class Games:
         """Make the countdown longer. Idempotent by ``key``."""
         return run_sync(self._aio.extend(channel_id, duration, by=by, game_id=game_id, key=key))
 
-    def pause(self, channel_id: str | int | None, *, by: str | int | None = None, game_id: str | int | None = None) -> Game:
+    def pause(
+        self,
+        channel_id: str | int | None,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
+    ) -> Game:
         """Let the game stand still: presses are refused, what is left of a window is kept. Idempotent."""
-        return run_sync(self._aio.pause(channel_id, by=by, game_id=game_id))
+        return run_sync(self._aio.pause(channel_id, by=by, game_id=game_id, key=key))
 
-    def unpause(self, channel_id: str | int | None, *, by: str | int | None = None, game_id: str | int | None = None) -> Game:
+    def unpause(
+        self,
+        channel_id: str | int | None,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
+    ) -> Game:
         """Let the game go on, a window with what was left. Idempotent."""
-        return run_sync(self._aio.unpause(channel_id, by=by, game_id=game_id))
+        return run_sync(self._aio.unpause(channel_id, by=by, game_id=game_id, key=key))
 
     def history(
         self, channel_id: str | int | None, *, count: int = 10, before: int | None = None, game_id: str | int | None = None
@@ -287,12 +338,13 @@ class Games:
         ttl: timedelta = _CLAIM,
         holder: str = "narrator",
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Narration:
         """Claim the oldest closed turn without narration, for so long; of many who claim, one gets it.
 
         `NotFoundError` when every turn is narrated, `LeaseHeldError` while somebody else has the claim.
         """
-        return run_sync(self._aio.narrate(channel_id, ttl=ttl, holder=holder, game_id=game_id))
+        return run_sync(self._aio.narrate(channel_id, ttl=ttl, holder=holder, game_id=game_id, key=key))
 
     def record_turn(
         self,
@@ -302,24 +354,27 @@ class Games:
         *,
         token: int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Turn:
         """Keep the narration of a closed turn, once; who was expected and did not choose has one skip more.
 
         ``token`` comes from `narrate`: `LeaseLostError` when the claim has run out. The same narration again changes
         nothing; another is a `ConflictError`.
         """
-        return run_sync(self._aio.record_turn(channel_id, turn, narration, token=token, game_id=game_id))
+        return run_sync(self._aio.record_turn(channel_id, turn, narration, token=token, game_id=game_id, key=key))
 
     def narration(self, channel_id: str | int | None, turn: int, *, game_id: str | int | None = None) -> str:
         """The whole narration of a turn; a history has its first 500 characters."""
         return run_sync(self._aio.narration(channel_id, turn, game_id=game_id))
 
-    def save(self, channel_id: str | int | None, slot: str, *, game_id: str | int | None = None) -> Game:
+    def save(
+        self, channel_id: str | int | None, slot: str, *, game_id: str | int | None = None, key: str | None = None
+    ) -> Game:
         """A copy on the shelf of what was played until the last closed turn, under the slot's name.
 
         It shares the history. The copy that the slot had before goes, unless it was played on with.
         """
-        return run_sync(self._aio.save(channel_id, slot, game_id=game_id))
+        return run_sync(self._aio.save(channel_id, slot, game_id=game_id, key=key))
 
     def fork(
         self,
@@ -333,9 +388,11 @@ class Games:
         """A new game on the shelf that shares what was played until a turn (by default all closed ones); nothing is copied."""
         return run_sync(self._aio.fork(channel_id, at_turn=at_turn, name=name, game_id=game_id, key=key))
 
-    def rewind(self, channel_id: str | int | None, to_turn: int, *, game_id: str | int | None = None) -> Game:
+    def rewind(
+        self, channel_id: str | int | None, to_turn: int, *, game_id: str | int | None = None, key: str | None = None
+    ) -> Game:
         """Go on from an earlier turn: later ones stay stored, and are in no history any more. An open window is cancelled."""
-        return run_sync(self._aio.rewind(channel_id, to_turn, game_id=game_id))
+        return run_sync(self._aio.rewind(channel_id, to_turn, game_id=game_id, key=key))
 
     def lock(self, channel_id: str | int, *, ttl: timedelta = _LOCK, owner: str = "holder") -> SyncContext[Lease]:
         """A lock of the channel across processes, as a context manager that gives its `Lease`; it has one holder."""

@@ -46,13 +46,13 @@ _REFUSED: Final = {
 def play(call: Call) -> None:
     """``game play``."""
     given = call.arguments
-    if not call.output.human:
-        raise UsageError("play is for people.", hint="For programs: sojourn game choose, and sojourn game watch --jsonl")
     narrator, title = _narrator(given.narrator)
     user = given.user or getpass.getuser()
     if call.dry_run:
         call.output.would(f"play in channel {given.channel} as {user}")
         return
+    if not call.output.human:
+        raise UsageError("play is for people.", hint="For programs: sojourn game choose, and sojourn game watch --jsonl")
     store = call.store(create=True)
     policy = story_policy(_COUNTDOWN if given.countdown is None else given.countdown)
     table = Table(store, given.channel, user, narrator)

@@ -115,10 +115,16 @@ def window_line(window: Window) -> str:
     return f"{made}, stands still with {left} left" if window.paused else f"{made}, {left} left"
 
 
-def turn_lines(output: Output, turn: Turn, game: Game | None, narration: str | None = None) -> None:
-    """A turn: a line that says when and why it was closed, the choices, what was told."""
+def turn_lines(output: Output, turn: Turn, game: Game | None) -> None:
+    """A turn: when and why it was closed, the choices, what was told."""
+    turn_head(output, turn, game)
+    told_lines(output, turn)
+
+
+def turn_head(output: Output, turn: Turn, game: Game | None) -> None:
+    """When and why a turn was closed, and who chose what."""
     names = {} if game is None else {user: player.user_name for user, player in game.players.items()}
-    by = "" if turn.closed_by is None else f" ({names.get(turn.closed_by, turn.closed_by)})"
+    by = "" if turn.closed_by is None else f" ({one_line(names.get(turn.closed_by, turn.closed_by))})"
     head = f"closed {moment(turn.closed_at)}, {_REASONS[turn.reason]}{by}"
     output.write(output.paint(f"Turn {turn.number} ", "bold") + output.paint(head, "dim") + "\n")
     for user, choice in turn.choices.items():
@@ -126,9 +132,12 @@ def turn_lines(output: Output, turn: Turn, game: Game | None, narration: str | N
         output.write(f"  {output.paint(one_line(names.get(user, user)), 'cyan')}: {one_line(choice)}{mark}\n")
     if not turn.choices:
         output.write("  Nobody chose.\n")
-    told = turn.narrative_summary if narration is None else narration
-    state = {"closed": "not narrated yet", "narrating": "somebody is narrating it"}.get(turn.state)
-    for line in visible(told).splitlines() if state is None else [f"({state})"]:
+
+
+def told_lines(output: Output, turn: Turn) -> None:
+    """What was told of a turn."""
+    state = {"closed": "(not narrated yet)", "narrating": "(somebody is narrating it)"}.get(turn.state)
+    for line in visible(turn.narrative_summary).splitlines() if state is None else [state]:
         output.write(f"  {line}\n" if line else "\n")
 
 

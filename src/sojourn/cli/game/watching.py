@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sojourn.cli.call import Call
 from sojourn.cli.exits import UsageError
-from sojourn.cli.game.shown import document, turn_lines, window_line
+from sojourn.cli.game.shown import document, told_lines, turn_head, window_line
 from sojourn.cli.text import one_line
 from sojourn.errors import NotFoundError
 from sojourn.kinds.games.model import Game, Turn
@@ -16,8 +16,8 @@ from sojourn.shell.feed import Event
 from sojourn.sync.store import Store
 
 _LOOK: Final = timedelta(milliseconds=500)
-_BEHIND: Final = 20
-"""Closed turns that one event may find new, at most."""
+_BEHIND: Final = 200
+"""So many turns back the turn of an event is looked for."""
 
 _SAID: Final = {
     "booted": "begun",
@@ -49,8 +49,8 @@ class _Watch:
         self._store = store
         self._channel = channel
         self._cursor: str | None = call.arguments.after
-        self._closed: dict[str, int] = {}
-        """Of each game that was seen: its turns that were shown."""
+        self._untold: dict[str, list[int]] = {}
+        """Of each game that was seen: its closed turns whose narration was not shown, oldest first."""
         self._people: dict[str, set[str]] = {}
         self._documents: list[Any] = []
 
@@ -87,19 +87,22 @@ class _Watch:
         return f"Game {one_line(game.name)}, {window}{end}"
 
     def _know(self, game: Game) -> None:
-        self._closed[game.id] = game.turn
+        """What was there before the first event; behind a cursor that was given, nobody knows what was."""
         self._people[game.id] = set(game.players)
+        if self._cursor is None:
+            turns = self._store.games.history(None, count=_BEHIND, game_id=game.id)
+            self._untold[game.id] = [turn.number for turn in turns if turn.state != "resolved"]
 
     def _show(self, event: Event) -> None:
         game = self._game(event)
-        turns = [] if game is None else self._turns(event, game)
+        turn = None if game is None else self._turn(event, game)
         found: dict[str, Any] = {
             "cursor": event.cursor,
             "id": event.id,
             "change": event.change,
             "reason": event.reason,
             "at": event.at.isoformat(),
-            "turns": [document(turn) for turn in turns],
+            "turn": document(turn),
         }
         output = self._call.output
         if output.mode == "json":
@@ -110,8 +113,10 @@ class _Watch:
             output.line(event.id)
         else:
             output.write(output.paint(f"{event.at:%H:%M:%S} ", "dim") + one_line(self._sentence(event, game)) + "\n")
-            for turn in turns:
-                turn_lines(output, turn, game)
+            if turn is not None and event.change == "closed":
+                turn_head(output, turn, game)
+            elif turn is not None:
+                told_lines(output, turn)
         if game is not None:
             self._people[game.id] = set(game.players)
 
@@ -121,16 +126,20 @@ class _Watch:
         except NotFoundError:  # deleted since
             return None
 
-    def _turns(self, event: Event, game: Game) -> list[Turn]:
-        """The turns that an event has closed, or has narrated."""
+    def _turn(self, event: Event, game: Game) -> Turn | None:
+        """The turn that an event has closed, or has narrated."""
         if event.change not in ("closed", "narrated"):
-            return []
-        shown = self._closed.get(game.id, game.turn - 1)
-        found = self._store.games.history(None, count=_BEHIND, game_id=game.id)
-        if event.change == "narrated":
-            return [turn for turn in found if turn.state == "resolved"][-1:]
-        self._closed[game.id] = game.turn
-        return [turn for turn in found if turn.number > shown]
+            return None
+        turns = self._store.games.history(None, count=_BEHIND, game_id=game.id)
+        untold = self._untold.setdefault(game.id, [])
+        if event.change == "closed":
+            found = next((turn for turn in turns if turn.closed_at == event.at), None)
+            untold += [] if found is None else [found.number]
+            return found
+        if untold:
+            number = untold.pop(0)
+            return next((turn for turn in turns if turn.number == number), None)
+        return next((turn for turn in reversed(turns) if turn.state == "resolved"), None)
 
     def _sentence(self, event: Event, game: Game | None) -> str:
         words = _SAID.get(event.change, event.change)

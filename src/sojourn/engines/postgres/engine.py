@@ -116,9 +116,9 @@ class PostgresEngine:
         found: int = (await self._open().fetch(statement, values))[0][0]
         return found
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
-        values = {"clock": self._test_time(), "tenant": tenant, "limit": limit}
+        values = {"clock": self._test_time(), "tenant": tenant, "limit": limit, "ahead": ahead}
         return [wire.read_session(row) for row in await self._open().fetch(SQL["due"], values)]
 
     async def now(self) -> int:

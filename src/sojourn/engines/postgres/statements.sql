@@ -73,7 +73,7 @@ select s.tenant, s.id, s.kind, s.home, s.owner, s.state, s.version, s.phase, s.c
   s.ended_at, s.last_sequence, s.counters, d.data, s.base_id, s.base_at, s.bucket
 from (
   select * from sojourn_session
-  where deadline is not null and state = 'active' and deadline <= (select sojourn_time(%(clock)s))
+  where deadline is not null and state = 'active' and deadline <= (select sojourn_time(%(clock)s)) + %(ahead)s
     and (%(tenant)s::text is null or tenant = %(tenant)s)
   order by deadline, tenant, id limit %(limit)s
 ) s join sojourn_data d on d.n = s.n

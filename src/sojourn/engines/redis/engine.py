@@ -243,11 +243,14 @@ class RedisEngine:
             )
         return sum(int(reply) for reply in await self._ask_all(commands))
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`: the shards' first rows in one round trip, the sessions in another."""
         only = b"" if tenant is None else escape(tenant).encode()
         replies = await self._ask_all(
-            [self._scripts.due.call((shard.due,), self._time(), b"", b"%d" % limit, only) for shard in self._shards]
+            [
+                self._scripts.due.call((shard.due,), self._time(), b"", b"%d" % limit, only, b"%d" % ahead)
+                for shard in self._shards
+            ]
         )
         rows = sorted((deadline, member) for reply in replies for deadline, member in json.loads(reply))
         return await self._show(_unescaped(member) for _, member in rows[:limit])

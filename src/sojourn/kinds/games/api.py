@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Literal
@@ -14,8 +14,9 @@ from sojourn.core.codec import Json, check_key, check_number, check_text
 from sojourn.core.query import Page
 from sojourn.core.session import Session
 from sojourn.core.times import span
-from sojourn.errors import ConflictError, InvalidValueError, NotFoundError
+from sojourn.errors import ConflictError, InvalidValueError
 from sojourn.kinds.games import forks, places, record, roster, texts, windows
+from sojourn.kinds.games.access import Access, channel_of
 from sojourn.kinds.games.follow import follow_channel
 from sojourn.kinds.games.lobby import Lobby, check_wanted
 from sojourn.kinds.games.model import (
@@ -35,13 +36,10 @@ from sojourn.kinds.games.narration import Narrating
 from sojourn.kinds.games.placement import NewGame, Operation, Placement, Spot, made_by
 from sojourn.kinds.games.play import Play
 from sojourn.kinds.games.reader import Reader
-from sojourn.kinds.games.record import KIND, View, after, game_of, span_of, window_of
+from sojourn.kinds.games.record import KIND, View, span_of, window_of
 from sojourn.shell.feed import Event
 from sojourn.shell.lease import Holding
 from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
-
-Rule = Callable[[View], "Write | None"]
-"""What an operation changes of a game as it is; None for nothing."""
 
 _LOCK: Final = timedelta(seconds=30)
 _CLAIM: Final = timedelta(minutes=2)
@@ -61,6 +59,7 @@ class AsyncGames:
         self._reader = Reader(unit)
         self._placement = Placement(unit, self._reader)
         self._play = Play(unit, self._reader, self._placement)
+        self._access = Access(unit, self._reader, self._placement, self._play)
         self._narrating = Narrating(unit, self._reader)
         self._lobby = Lobby(unit, self._reader)
 
@@ -81,10 +80,10 @@ class AsyncGames:
         ``game_id`` is an id of your own by which it is found too; a used one is a `ConflictError`, as is a channel that
         shows a game already (`swap` then). The policy is kept with the game. Idempotent by ``key``.
         """
-        channel, own = self._channel(channel_id), _own(game_id)
+        channel, own = channel_of(channel_id), _own(game_id)
         new = self._new(channel, name, title_screen_url, policy)
         operation = _operation(key, "game.boot", new.name, new.title, own, record.pack(new.policy))
-        asked = await self._placement.asked(channel, operation)
+        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
         if asked is not None:
             return await self._shown_again(asked, channel)
         if own is not None:
@@ -104,7 +103,7 @@ class AsyncGames:
             raise
         if own is not None:
             await self._placement.confirm(own, made)
-        return await self._game(await self._reader.load(made))
+        return await self._access.game(await self._reader.load(made))
 
     async def swap(
         self,
@@ -122,60 +121,62 @@ class AsyncGames:
         again. One commit within the channel's home; with a game from another home a sequence that whoever comes next
         finishes. A game that another channel shows is a `ConflictError`. Idempotent by ``key``.
         """
-        channel = self._channel(channel_id)
+        channel = channel_of(channel_id)
         if (name is None) == (game_id is None):
             raise InvalidValueError("swap takes the name of a new game, or the game_id of a saved one.")
         new = None if name is None else self._new(channel, name, title_screen_url, policy)
         own = None if game_id is None else check_key(game_id, "game_id")
         operation = _operation(key, "game.swap", name, own, title_screen_url)
-        asked = await self._placement.asked(channel, operation)
+        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
         if asked is not None:
-            return await self._swapped_again(asked, channel)
+            return await self._swapped_again(asked, channel, own)
         shelved: list[str] = []
 
         async def step() -> str | Refusal:
-            spot = await self._due_closed(await self._placement.spot(channel))
+            spot = await self._access.due_closed(await self._placement.spot(channel))
             shelved[:] = [] if spot.view is None else [spot.view.id]
             if new is not None:
                 return await self._placement.boot(spot, new, operation)
-            game = await self._free(await self._reader.load(own or ""), channel)
+            game = await self._access.free(await self._reader.load(own or ""), channel)
             if spot.view is not None and spot.view.id == game.id:
+                if operation.key is not None:  # begun by this key, and finished by whoever came next
+                    return game.id
                 raise ConflictError(f"the channel {channel!r} shows game {game.id} already.", holder=game.id)
             return await self._placement.show(spot, game, operation)
 
         made = await perform(step, KIND)
-        before = await self._game(await self._reader.load(shelved[0])) if shelved else None
-        return Swapped(before, await self._game(await self._reader.load(made)))
+        before = await self._access.game(await self._reader.load(shelved[0])) if shelved else None
+        return Swapped(before, await self._access.game(await self._reader.load(made)))
 
     async def exit(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """End the channel's game: an open window is cancelled, its choices stay recorded as cancelled. `resume` reopens it."""
-        return await self._taken(channel_id, places.exited, _operation(key, "game.exit"))
+        return await self._access.taken(channel_id, places.exited, _operation(key, "game.exit"))
 
     async def shelve(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """Take the channel's game off it without ending it; an open window keeps what is left of its countdown."""
-        return await self._taken(channel_id, places.shelved, _operation(key, "game.shelve"))
+        return await self._access.taken(channel_id, places.shelved, _operation(key, "game.shelve"))
 
     async def get(self, channel_id: str | int) -> Game | None:
         """The game that a channel shows; None when it shows none."""
-        view = (await self._placement.spot(self._channel(channel_id))).view
-        return None if view is None else await self._game(view)
+        view = (await self._placement.spot(channel_of(channel_id))).view
+        return None if view is None else await self._access.game(view)
 
     async def load(self, game_id: str | int) -> Game:
         """Any saved game by its id, exactly that one, whatever its state."""
-        return await self._game(await self._reader.load(game_id))
+        return await self._loaded(game_id)
 
     async def resume(self, game_id: str | int, channel_id: str | int | None = None, *, key: str | None = None) -> Game:
         """Show an exited or shelved game again, with roster, turn, history and crown, in its last or another channel.
 
         A channel that shows another game is a `ConflictError` (`swap` then); a game that is shown there is given as it is.
         """
-        wanted = None if channel_id is None else self._channel(channel_id)
+        wanted = None if channel_id is None else channel_of(channel_id)
         operation = _operation(key, "game.resume", str(game_id))
         view = await self._reader.load(game_id)
         channel: str = wanted or view.data["last_channel"]
-        asked = await self._placement.asked(channel, operation)
+        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
         if asked is not None:
-            return await self._game(await self._reader.load(view.id))
+            return await self._access.game(await self._reader.load(view.id))
 
         async def step() -> str | Refusal:
             spot = await self._placement.spot(channel)
@@ -183,10 +184,10 @@ class AsyncGames:
                 if spot.view.id != view.id:
                     raise _occupied(spot)
                 return view.id
-            game = await self._free(await self._reader.load(view.id), channel)
+            game = await self._access.free(await self._reader.load(view.id), channel)
             return await self._placement.show(spot, game, operation)
 
-        return await self._game(await self._reader.load(await perform(step, KIND)))
+        return await self._access.game(await self._reader.load(await perform(step, KIND)))
 
     async def list(
         self,
@@ -212,9 +213,11 @@ class AsyncGames:
         unset: Iterable[str] = (),
         *,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Game:
         """Patch the metadata key by key inside the commit."""
         given, gone = dict(set or {}), builtins.list(unset)
+        operation = _operation(key, "game.update", given, gone)
 
         def rule(view: View) -> Write:
             places.check_metadata({**view.data["metadata"], **given}, view.policy)
@@ -222,13 +225,20 @@ class AsyncGames:
             paths = tuple(("metadata", check_text(name, "key")) for name in gone)
             return Write(view.id, Guard(open=False, version=view.session.version), set=put, unset=paths)
 
-        return await self._game(await self._changed(channel_id, game_id, rule))
+        return await self._access.game(await self._access.changed(channel_id, game_id, rule, operation=operation))
 
-    async def delete(self, game_id: str | int) -> bool:
+    async def delete(self, game_id: str | int, *, key: str | None = None) -> bool:
         """Remove a game: turns, choices, aliases, join codes, lobby entry; False when there is none."""
-        view = await self._reader.find(game_id)
+        name = check_key(game_id, "game_id")
+        operation, home = _operation(key, "game.delete", name), f"{KIND}/{name}"
+        asked = await self._unit.asked(home, operation.key, operation.mark, KIND)
+        if asked is not None:
+            return asked.moved[0].counters["removed"] > 0
+        view = await self._reader.find(name)
         self._play.forget()
-        return view is not None and await self._lobby.remove(view.id) is not None
+        done = view is not None and await self._lobby.remove(view.id) is not None
+        await self._unit.note(home, operation.key, operation.mark, removed=int(done))
+        return done
 
     # -- people ----------------------------------------------------------------------------------------------------
 
@@ -241,19 +251,25 @@ class AsyncGames:
         role: Role = "player",
         seat: int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Player:
         """Be in the roster, on the lowest free seat or this one. Again: name and activity are refreshed, skips are not.
 
         `FullError` when the policy's ``max_players`` are there; `ConflictError` when the seat is taken.
         """
         who = roster.check_joining(user_id, user_name, role, seat)
-        view = await self._changed(channel_id, game_id, lambda view: roster.join(view, who))
+        operation = _operation(key, "game.join", who.user, who.name, who.role, who.seat)
+        view = await self._access.changed(channel_id, game_id, lambda view: roster.join(view, who), operation=operation)
         view = await self._play.start(view)
         return record.players_of(await self._reader.with_activity(view))[who.user]
 
-    async def leave(self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None) -> bool:
+    async def leave(
+        self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None, key: str | None = None
+    ) -> bool:
         """Be out of the roster: nobody waits for them, their choices stay, the crown goes on. False when they were not."""
-        return await self._left(channel_id, game_id, roster.check_user(user_id), None, "left")
+        user = roster.check_user(user_id)
+        operation = _operation(key, "game.leave", user)
+        return await self._access.left(channel_id, game_id, user, None, operation, change="left")
 
     async def kick(
         self,
@@ -262,9 +278,12 @@ class AsyncGames:
         *,
         by: str | int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> bool:
         """Take somebody out of the roster, as `leave`; who was kicked may join again."""
-        return await self._left(channel_id, game_id, roster.check_user(user_id), _actor(by), "kicked")
+        user, actor = roster.check_user(user_id), _actor(by)
+        operation = _operation(key, "game.kick", user, actor)
+        return await self._access.left(channel_id, game_id, user, actor, operation, change="kicked")
 
     async def substitute(
         self,
@@ -274,27 +293,29 @@ class AsyncGames:
         user_name: str = "",
         *,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Player:
         """Another person takes over a seat, with its crown and what is expected of it; the history keeps both."""
         user, other = roster.check_user(user_id), roster.check_joining(by_user_id, user_name, "player", None)
+        operation = _operation(key, "game.substitute", user, other.user)
 
         def rule(view: View) -> Write | None:
             return None if _substituted(view, user, other.user) else roster.substitute(view, user, other)
 
-        view = await self._changed(channel_id, game_id, rule, choices=True)
+        view = await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation)
         return record.players_of(await self._reader.with_activity(view))[other.user]
 
     async def players(
         self, channel_id: str | int | None, *, game_id: str | int | None = None
     ) -> builtins.list[tuple[Player, Tier]]:
         """Everybody in the roster, in join order, and how lively they are."""
-        return roster.tiers(await self._reader.with_activity(await self._view(channel_id, game_id)))
+        return roster.tiers(await self._reader.with_activity(await self._access.view(channel_id, game_id)))
 
     async def active_players(
         self, channel_id: str | int | None, *, within: timedelta | None = None, game_id: str | int | None = None
     ) -> dict[str, Player]:
         """Who is active or idle; ``within``: only who was active so lately."""
-        view = await self._reader.with_activity(await self._view(channel_id, game_id))
+        view = await self._reader.with_activity(await self._access.view(channel_id, game_id))
         oldest = None if within is None else view.now - span(within, "within")
         return {
             player.user_id: player
@@ -303,15 +324,22 @@ class AsyncGames:
         }
 
     async def set_crown(
-        self, channel_id: str | int | None, user_id: str | int | None, *, game_id: str | int | None = None
+        self,
+        channel_id: str | int | None,
+        user_id: str | int | None,
+        *,
+        game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Game:
         """Give the crown to somebody of the roster (`NotFoundError` otherwise), or with None to nobody."""
         user = None if user_id is None else roster.check_user(user_id)
-        return await self._game(await self._changed(channel_id, game_id, lambda view: roster.crown(view, user)))
+        operation = _operation(key, "game.set_crown", user)
+        view = await self._access.changed(channel_id, game_id, lambda view: roster.crown(view, user), operation=operation)
+        return await self._access.game(view)
 
     async def crown_holder_name(self, channel_id: str | int | None, *, game_id: str | int | None = None) -> str:
         """The name of who wears the crown; the policy's ``gm_name`` when nobody does."""
-        view = await self._view(channel_id, game_id)
+        view = await self._access.view(channel_id, game_id)
         holder = view.data["crown"]
         name: str = view.policy.gm_name if holder is None else view.players[holder]["name"]
         return name
@@ -320,7 +348,7 @@ class AsyncGames:
         self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None
     ) -> bool:
         """Whether somebody wears the crown."""
-        holder = (await self._view(channel_id, game_id)).data["crown"]
+        holder = (await self._access.view(channel_id, game_id)).data["crown"]
         return holder is not None and holder == roster.check_user(user_id)
 
     async def invite(
@@ -330,18 +358,37 @@ class AsyncGames:
         uses: int | None = None,
         ttl: timedelta | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> str:
-        """A join code of eight characters, good for so many uses and so long. It is not stored: only its digest is."""
-        return await self._lobby.invite(await self._view(channel_id, game_id), uses, ttl)
+        """A join code of eight characters, good for so many uses and so long. It is not stored: only its digest is.
+
+        The same ``key`` again gives another code, and the one whose answer may have been lost is good no more.
+        """
+        return await self._lobby.invite(await self._access.view(channel_id, game_id), uses, ttl, operation_key(key))
 
     async def join_by_code(
-        self, code: str, user_id: str | int, user_name: str, *, role: Role = "player", seat: int | None = None
+        self,
+        code: str,
+        user_id: str | int,
+        user_name: str,
+        *,
+        role: Role = "player",
+        seat: int | None = None,
+        key: str | None = None,
     ) -> Player:
         """Join the game of a code; joining again takes no use. `ConflictError` when it is used up."""
         who = roster.check_joining(user_id, user_name, role, seat)
+        operation = _operation(key, "game.join_by_code", who.user, who.name, who.role, who.seat)
         view, kept = await self._lobby.by_code(code)
-        view = await self._play.start(await self._lobby.join(view, kept, who))
-        return record.players_of(view)[who.user]
+
+        async def again() -> Player:
+            return record.players_of(view)[who.user]
+
+        async def act() -> Player:
+            joined = await self._play.start(await self._lobby.join(view, kept, who))
+            return record.players_of(joined)[who.user]
+
+        return await self._access.once(view.session.home, operation, act, again)
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
@@ -366,7 +413,7 @@ class AsyncGames:
         if operation is not None:
             mark = fingerprint("game.choice", press.user_id, press.choice)
             press = replace(press, key=operation, fingerprint=mark)
-        return await self._play.submit(self._place(channel_id, game_id), press)
+        return await self._play.submit(self._access.place(channel_id, game_id), press)
 
     async def wait_for_countdown(
         self, channel_id: str | int | None, *, turn: int | None = None, game_id: str | int | None = None
@@ -376,7 +423,7 @@ class AsyncGames:
         Without ``turn``: the open one, else the last closed, else `NotFoundError`. Nobody needs to wait for a turn to close.
         """
         wanted = None if turn is None else check_number(turn, "turn", 1)
-        return await self._play.wait(await self._view(channel_id, game_id), wanted)
+        return await self._play.wait(await self._access.view(channel_id, game_id), wanted)
 
     async def open_window(
         self,
@@ -386,29 +433,41 @@ class AsyncGames:
         default: str | None = None,
         by: str | int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Window:
         """Open a window by hand, or say what may be chosen in the open one; without options any text is a choice."""
         actor = _actor(by)
-        view = await self._view(channel_id, game_id)
+        view = await self._access.view(channel_id, game_id)
+        operation = _operation(key, "game.open_window", options, default, actor)
         offered, kept = windows.check_options(options, default, view.policy.max_choice_length)
 
         def rule(view: View) -> Write:
             roster.check_actor(view, actor)
             return windows.opened(view, offered, kept)
 
-        return _window(await self._changed(channel_id, game_id, rule))
+        return _window(await self._access.changed(channel_id, game_id, rule, operation=operation))
 
     async def close(
-        self, channel_id: str | int | None, *, by: str | int | None = None, game_id: str | int | None = None
+        self,
+        channel_id: str | int | None,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Turn:
-        """Close the open window now; `ConflictError` when none is open."""
+        """Close the open window now; `ConflictError` when none is open. Idempotent by ``key``."""
         actor = _actor(by)
-        view = await self._settled(channel_id, game_id)
+        operation = _operation(key, "game.close", actor)
+        view = await self._access.settled(channel_id, game_id)
+        asked = await self._access.known(view, operation)
+        if asked is not None:
+            number = await self._reader.turn_at(view.id, asked.moved[0].first) if asked.moved else view.closed
+            return await self._reader.turn(view, number)
         roster.check_actor(view, actor)
         if view.place not in ("open", "held"):
             raise ConflictError("cannot close: no window is open.", hint="open_window(), or a press, opens one.")
         number = view.closed + 1
-        closed = await self._play.close(view, "gm", actor)
+        closed = await self._play.close(view, "gm", actor, operation)
         return await self._reader.turn(closed, number)
 
     async def extend(
@@ -428,10 +487,15 @@ class AsyncGames:
             roster.check_actor(view, actor)
             return windows.extended(view, more)
 
-        return _window(await self._changed(channel_id, game_id, rule, operation=operation))
+        return _window(await self._access.changed(channel_id, game_id, rule, operation=operation))
 
     async def pause(
-        self, channel_id: str | int | None, *, by: str | int | None = None, game_id: str | int | None = None
+        self,
+        channel_id: str | int | None,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Game:
         """Let the game stand still: presses are refused, what is left of a window is kept. Idempotent."""
         actor = _actor(by)
@@ -440,10 +504,17 @@ class AsyncGames:
             roster.check_actor(view, actor)
             return None if view.data["paused"] else windows.paused(view)
 
-        return await self._game(await self._changed(channel_id, game_id, rule, choices=True))
+        return await self._access.game(
+            await self._access.changed(channel_id, game_id, rule, choices=True, operation=_operation(key, "game.pause"))
+        )
 
     async def unpause(
-        self, channel_id: str | int | None, *, by: str | int | None = None, game_id: str | int | None = None
+        self,
+        channel_id: str | int | None,
+        *,
+        by: str | int | None = None,
+        game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Game:
         """Let the game go on, a window with what was left. Idempotent."""
         actor = _actor(by)
@@ -452,7 +523,9 @@ class AsyncGames:
             roster.check_actor(view, actor)
             return windows.unpaused(view) if view.place in ("held", "paused") else None
 
-        return await self._game(await self._changed(channel_id, game_id, rule))
+        return await self._access.game(
+            await self._access.changed(channel_id, game_id, rule, operation=_operation(key, "game.unpause"))
+        )
 
     async def history(
         self,
@@ -463,7 +536,7 @@ class AsyncGames:
         game_id: str | int | None = None,
     ) -> builtins.list[Turn]:
         """The last turns (before a number), oldest first, of this game only; at most the policy's ``history_limit``."""
-        view = await self._settled(channel_id, game_id)
+        view = await self._access.settled(channel_id, game_id)
         most = check_number(count, "count", 0)
         if view.policy.history_limit is not None:
             most = min(most, view.policy.history_limit)
@@ -479,13 +552,15 @@ class AsyncGames:
         ttl: timedelta = _CLAIM,
         holder: str = "narrator",
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Narration:
         """Claim the oldest closed turn without narration, for so long; of many who claim, one gets it.
 
         `NotFoundError` when every turn is narrated, `LeaseHeldError` while somebody else has the claim.
         """
         who = check_key(holder, "holder", 256)
-        return await self._narrating.claim(await self._settled(channel_id, game_id), who, ttl)
+        operation = _operation(key, "game.narrate", who)
+        return await self._narrating.claim(await self._access.settled(channel_id, game_id), who, ttl, operation)
 
     async def record_turn(
         self,
@@ -495,6 +570,7 @@ class AsyncGames:
         *,
         token: int | None = None,
         game_id: str | int | None = None,
+        key: str | None = None,
     ) -> Turn:
         """Keep the narration of a closed turn, once; who was expected and did not choose has one skip more.
 
@@ -504,41 +580,51 @@ class AsyncGames:
         number = check_number(turn, "turn", 1)
         if token is not None:
             check_number(token, "token", 1)
-        view = await self._settled(channel_id, game_id)
-        view, _ = await self._narrating.record(view, number, narration, token)
-        if number == view.closed:
-            view = await self._play.start(view)
-        return await self._reader.turn(view, number)
+        operation = _operation(key, "game.record_turn", number, narration)
+        view = await self._access.settled(channel_id, game_id)
+
+        async def again() -> Turn:
+            return await self._reader.turn(view, number)
+
+        async def act() -> Turn:
+            told, _ = await self._narrating.record(view, number, narration, token)
+            if number == told.closed:
+                told = await self._play.start(told)
+            return await self._reader.turn(told, number)
+
+        return await self._access.once(view.session.home, operation, act, again)
 
     async def narration(self, channel_id: str | int | None, turn: int, *, game_id: str | int | None = None) -> str:
         """The whole narration of a turn; a history has its first 500 characters."""
         number = check_number(turn, "turn", 1)
-        return await self._reader.narration(await self._view(channel_id, game_id), number)
+        return await self._reader.narration(await self._access.view(channel_id, game_id), number)
 
     # -- saves -----------------------------------------------------------------------------------------------------
 
-    async def save(self, channel_id: str | int | None, slot: str, *, game_id: str | int | None = None) -> Game:
+    async def save(
+        self, channel_id: str | int | None, slot: str, *, game_id: str | int | None = None, key: str | None = None
+    ) -> Game:
         """A copy on the shelf of what was played until the last closed turn, under the slot's name.
 
         It shares the history. The copy that the slot had before goes, unless it was played on with.
         """
         label = check_key(slot, "slot", 64)
+        operation = _operation(key, "game.save", label)
 
         async def step() -> str | Refusal:
-            view = await self._current(channel_id, game_id)
+            view = await self._access.current(channel_id, game_id)
             home = view.session.home
-            key = record.slot_key(home, view.id, label)
-            found = await self._unit.follow(home, key.namespace, key.key)
+            place = record.slot_key(home, view.id, label)
+            found = await self._unit.follow(home, place.namespace, place.key)
             assert found.alias is not None  # noqa: S101  # follow always gives one
             made = forks.forked(view, self._unit.new_id(home, after=view.id), view.closed, view.data["name"], label)
-            changes: builtins.list[Change] = [made, Point(key, made.id, found.alias.epoch)]
+            changes: builtins.list[Change] = [made, Point(place, made.id, found.alias.epoch)]
             if found.session is not None and found.session.version == 1:
-                answer = await self._unit.attempt(home, *changes, Delete(found.session.id, Guard(open=False, version=1)))
-            else:
-                answer = await self._unit.attempt(home, *changes)
-            return answer.refusal or made.id
+                changes.append(Delete(found.session.id, Guard(open=False, version=1)))
+            answer = await self._unit.attempt(home, *changes, key=operation.key, fingerprint=operation.mark)
+            return answer.refusal or made_by(answer) or made.id
 
-        return await self._game(await self._reader.load(await perform(step, KIND)))
+        return await self._loaded(await perform(step, KIND))
 
     async def fork(
         self,
@@ -551,30 +637,34 @@ class AsyncGames:
     ) -> Game:
         """A new game on the shelf that shares what was played until a turn (by default all closed ones); nothing is copied."""
         operation = _operation(key, "game.fork", at_turn, name)
-        view = await self._current(channel_id, game_id)
-        asked = await self._placement.asked(view.session.home, operation)
+        view = await self._access.current(channel_id, game_id)
+        asked = await self._unit.asked(view.session.home, operation.key, operation.mark, KIND)
         if asked is not None:
-            return await self._game(await self._reader.load(made_by(asked) or ""))
+            return await self._access.game(await self._reader.load(made_by(asked) or ""))
         turn = view.closed if at_turn is None else forks.check_turn(view, at_turn, "at_turn")
         title = view.data["name"] if name is None else places.check_name(name)
         home = view.session.home
         made = forks.forked(view, self._unit.new_id(home, after=view.id), turn, title)
         await self._unit.commit(home, made, key=operation.key, fingerprint=operation.mark, what=KIND)
-        return await self._game(await self._reader.load(made.id))
+        return await self._access.game(await self._reader.load(made.id))
 
-    async def rewind(self, channel_id: str | int | None, to_turn: int, *, game_id: str | int | None = None) -> Game:
+    async def rewind(
+        self, channel_id: str | int | None, to_turn: int, *, game_id: str | int | None = None, key: str | None = None
+    ) -> Game:
         """Go on from an earlier turn: later ones stay stored, and are in no history any more. An open window is cancelled."""
+
+        operation = _operation(key, "game.rewind", to_turn)
 
         def rule(view: View) -> Write | None:
             return forks.rewound(view, forks.check_turn(view, to_turn, "to_turn"))
 
-        return await self._game(await self._changed(channel_id, game_id, rule, choices=True))
+        return await self._access.game(await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation))
 
     # -- following -------------------------------------------------------------------------------------------------
 
     def lock(self, channel_id: str | int, *, ttl: timedelta = _LOCK, owner: str = "holder") -> Holding:
         """A lock of the channel across processes, as a context manager that gives its `Lease`; it has one holder."""
-        channel = self._channel(channel_id)
+        channel = channel_of(channel_id)
         return Holding(self._unit, channel, f"game/{channel}", owner, ttl)
 
     def watch(
@@ -584,7 +674,7 @@ class AsyncGames:
 
         From now on, or behind the cursor ``after`` of an event; across swaps. Ends after ``timeout`` without an event.
         """
-        channel = self._channel(channel_id)
+        channel = channel_of(channel_id)
         return follow_channel(self._unit, channel, after=after, timeout=timeout, closing=self._closing)
 
     def format_banner(self, game: Game) -> str:
@@ -597,32 +687,6 @@ class AsyncGames:
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _channel(channel_id: str | int) -> str:
-        return check_key(channel_id, "channel_id", 256)
-
-    def _place(self, channel_id: str | int | None, game_id: str | int | None) -> tuple[str, str]:
-        if game_id is not None:
-            return "game", check_key(game_id, "game_id")
-        if channel_id is None:
-            raise InvalidValueError("a channel_id, or a game_id, says which game is meant.")
-        return "channel", self._channel(channel_id)
-
-    async def _view(self, channel_id: str | int | None, game_id: str | int | None) -> View:
-        kind, name = self._place(channel_id, game_id)
-        return await (self._placement.current(name) if kind == "channel" else self._reader.load(name))
-
-    async def _settled(self, channel_id: str | int | None, game_id: str | int | None) -> View:
-        """The game, with its window closed where that was due."""
-        return await self._play.settled(await self._view(channel_id, game_id))
-
-    async def _current(self, channel_id: str | int | None, game_id: str | int | None) -> View:
-        """The game with what was chosen in its open window."""
-        return await self._reader.with_activity(await self._settled(channel_id, game_id))
-
-    async def _game(self, view: View) -> Game:
-        return game_of(await self._reader.with_activity(view))
-
     def _new(self, channel: str, name: str, title: str, policy: GamePolicy | None) -> NewGame:
         chosen = self._policy if policy is None else policy
         if not isinstance(chosen, GamePolicy):
@@ -630,87 +694,20 @@ class AsyncGames:
         seed = secrets.randbits(32)
         return NewGame(self._unit.new_id(channel), places.check_name(name), places.check_title(title), chosen, seed)
 
-    async def _changed(
-        self,
-        channel_id: str | int | None,
-        game_id: str | int | None,
-        rule: Rule,
-        *,
-        choices: bool = False,
-        operation: Operation | None = None,
-    ) -> View:
-        """Change one game by a rule that is shown it as it is; a window that was due is closed first."""
-        asked = operation or Operation()
-
-        async def step() -> View | Refusal:
-            view = await self._settled(channel_id, game_id)
-            if await self._unit.replayed(view.session, asked.key, asked.mark) is not None:
-                return view
-            if choices:
-                view = await self._reader.with_activity(view)
-            write = rule(view)
-            if write is None:
-                return view
-            answer = await self._unit.attempt(view.session.home, write, key=asked.key, fingerprint=asked.mark)
-            return answer.refusal or after(view, write, answer.moved[0], answer.now)
-
-        return await perform(step, KIND)
-
-    async def _left(
-        self, channel_id: str | int | None, game_id: str | int | None, user: str, by: str | None, change: str
-    ) -> bool:
-        was = False
-
-        def rule(view: View) -> Write | None:
-            nonlocal was
-            roster.check_actor(view, by)
-            if user not in view.players:
-                return None
-            was = True
-            return roster.leave(view, user, change=change)
-
-        view = await self._changed(channel_id, game_id, rule, choices=True)
-        await self._play.settled(view)
-        return was
-
-    async def _taken(self, channel_id: str | int, rule: Callable[[View], Write], operation: Operation) -> Game:
-        channel = self._channel(channel_id)
-        asked = await self._placement.asked(channel, operation)
-        if asked is not None:
-            return await self._game(await self._reader.load(made_by(asked) or ""))
-
-        async def step() -> str | Refusal:
-            spot = await self._due_closed(await self._placement.spot(channel))
-            if spot.view is None:
-                raise NotFoundError(f"the channel {channel!r} shows no game.")
-            return await self._placement.take(spot, rule(spot.view), operation)
-
-        return await self._game(await self._reader.load(await perform(step, KIND)))
-
-    async def _due_closed(self, spot: Spot) -> Spot:
-        """What a channel shows, with a window closed that was due, and the choices of one that goes on."""
-        if spot.view is None:
-            return spot
-        return replace(spot, view=await self._reader.with_activity(await self._play.settled(spot.view)))
-
-    async def _free(self, game: View, channel: str) -> View:
-        """A game that no other channel shows."""
-        shown = game.data["channel"]
-        if shown is not None and shown != channel and await self._placement.is_shown(game):
-            raise ConflictError(f"the channel {shown!r} shows game {game.id}.", hint="Shelve it there first.", holder=shown)
-        return game
+    async def _loaded(self, game_id: str | int) -> Game:
+        return await self._access.game(await self._reader.load(game_id))
 
     async def _shown_again(self, asked: Answer, channel: str) -> Game:
         made = made_by(asked)
         view = await (self._placement.current(channel) if made is None else self._reader.load(made))
-        return await self._game(view)
+        return await self._access.game(view)
 
-    async def _swapped_again(self, asked: Answer, channel: str) -> Swapped:
+    async def _swapped_again(self, asked: Answer, channel: str, own: str | None) -> Swapped:
         """What a swap gave that was asked for before: its games as they are now."""
-        ids = [moved.id for moved in asked.moved]
-        game = await self._shown_again(asked, channel)
-        shelved = await self._reader.find(ids[1]) if len(ids) > 1 else None
-        return Swapped(None if shelved is None else await self._game(shelved), game)
+        game = await (self._shown_again(asked, channel) if own is None else self._loaded(own))
+        others = [moved.id for moved in asked.moved if moved.id != game.id]
+        shelved = await self._reader.find(others[0]) if others else None
+        return Swapped(None if shelved is None else await self._access.game(shelved), game)
 
     async def _close_due(self, session: Session) -> bool:
         """Close the window of a session that a sweep has found due; whether this call did."""
@@ -727,7 +724,7 @@ class AsyncGames:
             return False
         if dry_run:
             return True
-        spot = await self._due_closed(await self._placement.spot(view.data["channel"]))
+        spot = await self._access.due_closed(await self._placement.spot(view.data["channel"]))
         if spot.view is None or spot.view.id != view.id or now - spot.view.session.active_at < span_of(limit):
             return False
         taken = await self._placement.take(spot, places.shelved(spot.view), Operation())

@@ -123,10 +123,11 @@ class Lobby:
 
     # -- join codes ------------------------------------------------------------------------------------------------
 
-    async def invite(self, view: View, uses: int | None, ttl: timedelta | None) -> str:
+    async def invite(self, view: View, uses: int | None, ttl: timedelta | None, operation: str | None) -> str:
         """A new join code. Of the code only a digest is stored."""
         left = None if uses is None else check_number(uses, "uses", 1)
         life = None if ttl is None else span(ttl, "ttl")
+        mark = None if operation is None else digest(operation)
         while True:
             code = "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH))
             key = record.code_key(digest(code))
@@ -137,10 +138,10 @@ class Lobby:
 
         async def step() -> bool | Refusal:
             fresh = await self._reader.load(view.id)
-            kept = _live(fresh)
+            kept = {name: one for name, one in _live(fresh).items() if mark is None or one.get("mark") != mark}
             if len(kept) >= CODES:
                 raise LimitError(f"game {view.id} has {CODES} join codes.", hint="They run out with their ttl.")
-            kept[key.key] = {"uses": left, "until": None if life is None else fresh.now + life}
+            kept[key.key] = {"uses": left, "until": None if life is None else fresh.now + life, "mark": mark}
             write = Write(fresh.id, Guard(version=fresh.session.version), set=((("invites",), kept),), change="invited")
             answer = await self._unit.attempt(fresh.session.home, write)
             return answer.refusal or True

@@ -146,9 +146,11 @@ class GamePolicy:
     close_when: Literal["deadline", "all", "quorum"] = "deadline"
     """What closes a window before its deadline: nothing; everybody expected has chosen; ``quorum`` players have."""
     quorum: int | None = None
+    """How many players close a window under ``close_when="quorum"``; never more than are expected."""
     grace: timedelta = timedelta(0)
     """So long after the deadline a press still counts."""
     change: Literal["last_wins", "first_locks"] = "last_wins"
+    """What becomes of a second press of one player in a turn: it replaces the first, or is refused as ``locked``."""
     late: Literal["next", "reject"] = "next"
     """What becomes of a press after the deadline: it counts in the next turn, or nowhere."""
     on_timeout: Literal["skip", "default", "repeat", "random"] = "skip"
@@ -157,9 +159,13 @@ class GamePolicy:
     history_limit: int | None = 50
     """Turns that a history shows at most; older ones stay stored."""
     active_within: tuple[int, timedelta] = (2, timedelta(minutes=15))
+    """A player is active within so many turns, or so much time, of their last press."""
     idle_within: tuple[int, timedelta] = (5, timedelta(hours=1))
+    """A player is idle, and not dormant, within so many turns, or so much time. Dormant players are not waited for."""
     gm_name: str = "the GM"
+    """What the house is called where nobody wears the crown."""
     max_players: int | None = 200
+    """Players in a game; game masters and spectators do not count."""
     max_choice_length: int | None = 2_000
     """Characters of a choice."""
     max_text: int | None = 1_000_000

@@ -10,9 +10,10 @@ from sojourn.core.batch import Change, Guard, Lend, NewEntry, Path, Refusal, Wri
 from sojourn.core.codec import Json, check_text
 from sojourn.core.session import Entry
 from sojourn.core.times import span, to_datetime
-from sojourn.errors import ConflictError, InvalidValueError, NotFoundError
+from sojourn.errors import ConflictError, InvalidValueError, LeaseLostError, NotFoundError
 from sojourn.kinds.games import record
-from sojourn.kinds.games.model import SUMMARY, Narration, Turn
+from sojourn.kinds.games.model import SUMMARY, Narration
+from sojourn.kinds.games.placement import Operation
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import FULL, KIND, NARRATION, View
 from sojourn.shell.unit import Unit, perform, refused
@@ -27,11 +28,15 @@ class Narrating:
         self._unit = unit
         self._reader = reader
 
-    async def claim(self, view: View, holder: str, ttl: timedelta) -> Narration:
+    async def claim(self, view: View, holder: str, ttl: timedelta, operation: Operation) -> Narration:
         """The oldest closed turn without narration, for so long; `NotFoundError` when there is none."""
         length = span(ttl, "ttl")
         if length == 0:
             raise InvalidValueError("ttl must be longer than nothing.")
+
+        asked = await self._unit.asked(view.session.home, operation.key, operation.mark, KIND)
+        if asked is not None:
+            return await self._claimed_before(view, asked.fences[0])
 
         async def step() -> tuple[View, int, int, int] | Refusal:
             nonlocal view
@@ -41,7 +46,7 @@ class Narrating:
             until = view.now + length
             lend = Lend(record.narration_lease(view.id), holder, length)
             mark = Write(view.id, _under(view), set=((("telling",), [number, until]),), change="claimed")
-            answer = await self._unit.attempt(view.session.home, lend, mark)
+            answer = await self._unit.attempt(view.session.home, lend, mark, key=operation.key, fingerprint=operation.mark)
             if answer.refusal is not None:
                 if answer.refusal.reason in ("held", "missing"):
                     raise refused(answer.refusal, KIND)
@@ -52,6 +57,16 @@ class Narrating:
         seen, number, fence, until = await perform(step, KIND)
         turn = await self._reader.turn(seen, number)
         return Narration(replace(turn, state="narrating"), fence, to_datetime(until))
+
+    async def _claimed_before(self, view: View, fence: int) -> Narration:
+        """The claim that an operation id has made, while it lasts."""
+        telling = view.data.get("telling")
+        if telling is None or telling[1] <= view.now:
+            raise LeaseLostError(
+                "the claim of this key has run out, or its turn is narrated.", hint="Claim again with a new key."
+            )
+        turn = await self._reader.turn(view, telling[0])
+        return Narration(turn, fence, to_datetime(telling[1]))
 
     async def record(self, view: View, number: int, narration: str, token: int | None) -> tuple[View, bool]:
         """Keep a narration, and count who missed the turn; the game, and whether this call kept it.
@@ -77,10 +92,6 @@ class Narrating:
             return AGAIN
 
         return await perform(step, KIND)
-
-    async def turn(self, view: View, number: int) -> Turn:
-        """The turn as it is now."""
-        return await self._reader.turn(view, number)
 
 
 def _under(view: View) -> Guard:

@@ -203,20 +203,6 @@ class Placement:
     async def _commit(self, home: str, changes: list[Change], operation: Operation) -> Answer:
         return await self._unit.attempt(home, *changes, key=operation.key, fingerprint=operation.mark)
 
-    # -- what was asked before -------------------------------------------------------------------------------------
-
-    async def asked(self, home: str, operation: Operation) -> Answer | None:
-        """The answer that an operation id already has in this home."""
-        if operation.key is None:
-            return None
-        never = Point(record.shown_key(home), None, -1)
-        answer = await self._unit.attempt(home, never, key=operation.key, fingerprint=operation.mark)
-        if answer.refusal is None:
-            return answer
-        if answer.refusal.reason == "key":
-            raise refused(answer.refusal, KIND)
-        return None
-
     # -- own ids ---------------------------------------------------------------------------------------------------
 
     async def reserve(self, own: str, id: str) -> Alias:

@@ -10,15 +10,19 @@ from sojourn.core.session import Session
 from sojourn.errors import ConflictError, EndedError, KeyReusedError, NotFoundError, UnavailableError
 from sojourn.kinds.games import windows
 from sojourn.kinds.games.model import ChoiceStatus, CloseReason, Press, Submitted, Turn
-from sojourn.kinds.games.placement import Placement
+from sojourn.kinds.games.placement import Operation, Placement
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import KIND, NEED, RETRY, View, after, view_of, window_of
+from sojourn.kinds.games.transitions import step
 from sojourn.shell.unit import STALE, TRIES, Unit, refused
 
 _KNOWN: Final = 256
 """How many channels a store remembers the game of, so that a press takes one round trip."""
 _UNKNOWN: Final = -1
 """The version of a view whose document may be behind: no guard on it ever holds."""
+
+_PLAIN: Final = Operation()
+"""An operation without an id."""
 
 
 @dataclass(slots=True)
@@ -74,7 +78,8 @@ class Play:
             seen = found
             decision = windows.decide(seen.view, press, carried=carried, spoken=_speaks_again(seen, press))
             if isinstance(decision, windows.CloseFirst):
-                seen, carried = Seen(await self.close(seen.view, "deadline", None), fresh=True), True
+                closed, carried = await self.close(seen.view, "deadline", None), True
+                seen = Seen(closed, fresh=True) if _is_there(place, closed) else None
                 continue
             outcome = await self._pressed(place, seen, press, decision)
             if isinstance(outcome, Submitted):
@@ -89,8 +94,11 @@ class Play:
         if isinstance(decision, windows.Refused):
             if not seen.fresh:  # nobody is refused for what may have changed
                 return None
+            answered = await self._duplicate(seen.view, press)
+            if answered is None and seen.view.place == "ended":
+                step("ended", "press")
             self._learn(place, seen)
-            return await self._duplicate(seen.view, press) or _answer(decision.status, seen.view)
+            return answered or _answer(decision.status, seen.view)
         earlier = await self._earlier(seen.view, press)
         if earlier is not None:
             return earlier
@@ -146,8 +154,8 @@ class Play:
         if session is None or unread or refusal.reason in ("ended", "archived", "missing", "fence"):
             return None
         view = view_of(session, now)
-        if place[0] == "channel" and view.data["channel"] != place[1]:
-            return None  # the channel shows another game
+        if not _is_there(place, view):
+            return None
         same = session.phase == seen.view.session.phase
         learned = Seen(view, fresh=True, spoken=seen.spoken if same else set())
         if refusal.reason == "spoken":
@@ -182,7 +190,7 @@ class Play:
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
-    async def close(self, view: View, reason: CloseReason, by: str | None) -> View:
+    async def close(self, view: View, reason: CloseReason, by: str | None, operation: Operation = _PLAIN) -> View:
         """Close the window of this phase, if nobody has; the game as it is then.
 
         Nothing is closed before its time: where the deadline has moved, or the choices that completed it have gone, the
@@ -192,9 +200,10 @@ class Play:
         for _ in range(TRIES):
             view = await self._reader.with_choices(view)
             if view.session.phase != phase or view.window is None or not self._may_close(view, reason):
+                await self._unit.remember(view.session.home, operation.key, operation.mark)
                 return view
             write = windows.closed(view, reason, by, await self._reader.choices_before(view))
-            answer = await self._unit.attempt(view.session.home, write)
+            answer = await self._unit.attempt(view.session.home, write, key=operation.key, fingerprint=operation.mark)
             if answer.refusal is None:
                 return after(view, write, answer.moved[0], answer.now)
             if answer.refusal.reason not in STALE | {"early", "ended"}:
@@ -261,6 +270,12 @@ class Play:
         if cancelled:
             return ConflictError(f"the window of turn {wanted} was cancelled.")
         return NotFoundError(f"turn {wanted} of game {view.id} is neither open nor closed.", hint=f"{view.closed} are closed.")
+
+
+def _is_there(place: tuple[str, str], view: View) -> bool:
+    """Whether a game is still the one that is meant: a channel may show another one by now."""
+    kind, name = place
+    return kind == "game" or view.data["channel"] == name
 
 
 def _speaks_again(seen: Seen, press: Press) -> bool:

@@ -125,11 +125,11 @@ class Reader:
         end = _END if before is None else (await self._turn_entry(view, last)).sequence
         found: list[Entry] = []
         while len(found) < count and end >= 1:
-            query = EntryQuery(((1, end),), (TURN,), last=count - len(found))
-            rows = (await self._unit.load(view.id, KIND, query)).entries
+            wanted = count - len(found)
+            rows = (await self._unit.load(view.id, KIND, EntryQuery(((1, end),), (TURN,), last=wanted))).entries
             seen = [row for row in rows if not record.is_hidden(view.data, row.sequence, int(row.label))]
             found = [*(row for row in seen if int(row.label) <= last), *found]
-            if not rows:
+            if len(rows) < wanted:
                 break
             end = rows[0].sequence - 1
         return await self._turns(view, found)

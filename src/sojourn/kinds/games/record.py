@@ -7,16 +7,16 @@ turn) and ``cancelled`` ones. In turn entries players are numbers of the roster,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sojourn.core.batch import Moved, Write
-from sojourn.core.codec import Json, Schema, decode, encode
+from sojourn.core.codec import Json, Schema, check_number, decode, encode
 from sojourn.core.session import AliasKey, Entry, Session
-from sojourn.core.times import DAY, MINUTE, SECOND, maybe_datetime, to_datetime
-from sojourn.errors import CorruptError, SojournError
+from sojourn.core.times import DAY, MINUTE, maybe_datetime, to_datetime
+from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.games.model import CloseReason, Game, GamePolicy, GameState, Player, Turn, Window
 from sojourn.kinds.games.transitions import Place
 
@@ -471,7 +471,24 @@ def is_hidden(data: dict[str, Json], sequence: int, turn: int) -> bool:
     return any(sequence <= through and turn > kept for through, kept in data.get("cuts", []))
 
 
-DEFAULT_LEASE: Final = 120 * SECOND
+def is_counted(data: dict[str, Json], entry: str, sequence: int) -> bool:
+    """Whether an entry counts its author in the open window (for a store that is loaded from an export)."""
+    window = data.get("window")
+    return entry == CHOICE and window is not None and sequence >= window["first"]
+
+
+def check_document(data: dict[str, Json], counters: Mapping[str, int]) -> None:
+    """A document that was exported: what every reading of it relies on; `InvalidValueError` names what is wrong."""
+    session = Session("", "", KIND, "", None, "active", 1, 0, 0, 0, 0, None, None, 0, dict(counters), data)
+    try:
+        view = view_of(session, 0)
+        game_of(view)
+        for name in ("turn", "people", "stood", "seed"):
+            check_number(data[name], name)
+        is_told(view.data, view.closed)
+        people_of(view.data)
+    except (CorruptError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidValueError(f"not the document of a game: {error}") from error
 
 
 def narration_lease(game: str) -> str:

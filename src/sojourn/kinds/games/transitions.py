@@ -55,7 +55,6 @@ TRANSITIONS: Final = (
     Transition("paused", "exit", ("ended",), "exited", phase=True),
     Transition("paused", "rewind", ("paused",), "rewound", phase=True),
     Transition("shelved", "show", ("between", "open", "held", "paused"), "shown"),
-    Transition("shelved", "exit", ("ended",), "exited", phase=True),
     Transition("shelved", "rewind", ("shelved",), "rewound", phase=True),
     Transition("ended", "show", ("between",), "shown"),
 )

@@ -81,7 +81,7 @@ def check_press(user: object, name: object, choice: object, expect_turn: object)
 def decide(view: View, press: Press, *, carried: bool = False, spoken: bool = False) -> Decision:
     """What becomes of a press. ``carried``: its window closed under it. ``spoken``: the player has chosen in this window."""
     place = view.place
-    if place in ("shelved", "paused") or (place == "held" and not _wakes(view)):
+    if place in ("shelved", "paused", "ended") or (place == "held" and not _wakes(view)):
         return Refused("paused")
     row = step(place, "press")
     if view.overdue:
