@@ -55,6 +55,7 @@ UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
 INNER = {
+    "Access",
     "AnyLookup",
     "Claiming",
     "ContentSweep",
