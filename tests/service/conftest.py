@@ -15,6 +15,7 @@ import uvicorn
 import sojourn
 from sojourn import AsyncStore
 from sojourn.service import Credential, SecretKeys, ServiceOptions, application
+from sojourn.service.keys import LoginKeys
 from sojourn.testing.clocks import ManualClock
 
 KEYS = SecretKeys(
@@ -30,7 +31,8 @@ KEYS = SecretKeys(
 class Desk:
     """A client of a service, its store and its clock."""
 
-    def __init__(self, client: httpx.AsyncClient, store: AsyncStore, app: Any) -> None:
+    def __init__(self, client: httpx.AsyncClient, store: AsyncStore, app: Any, keys: LoginKeys) -> None:
+        self.keys = keys
         self.client = client
         self.store = store
         self.app = app
@@ -55,13 +57,17 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*, clock: ManualClock | None = None, url: str = "memory:", **options: Any) -> AsyncIterator[Desk]:
-    """A service that is asked in this process."""
+async def desk(
+    *, clock: ManualClock | None = None, url: str = "memory:", own_keys: bool = False, **options: Any
+) -> AsyncIterator[Desk]:
+    """A service that is asked in this process. ``own_keys``: with the API keys of its store, and 'admin-key' beside them."""
     async with sojourn.aopen(url, clock=clock) as store:
-        app = application(store, keys=KEYS, options=ServiceOptions(**options))
+        keys = LoginKeys(store, admin_secret="admin-key")
+        app = application(store, keys=keys if own_keys else KEYS, options=ServiceOptions(**options))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            yield Desk(client, store, app)
+            yield Desk(client, store, app, keys)
+            await app.state.service.close()
 
 
 @asynccontextmanager
@@ -69,7 +75,9 @@ async def served(app: Any) -> AsyncIterator[str]:
     """An application on a real socket; its address."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=5))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=5, ws="websockets-sansio")
+        )
         task = asyncio.create_task(server.serve([listening]))
         while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.005)

@@ -41,7 +41,7 @@ class _Running:
 
     async def _run(self) -> None:
         async with sojourn.aopen("memory:") as store:
-            app = application(store, keys=KEYS, options=ServiceOptions(per_second=None))
+            app = application(store, keys=KEYS, options=ServiceOptions(per_second=None, strangers_per_second=None))
             self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
             task = asyncio.create_task(self.server.serve([self.socket]))
             while not self.server.started:  # noqa: ASYNC110  # uvicorn has no event for it

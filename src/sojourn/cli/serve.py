@@ -47,12 +47,17 @@ def serve(call: Call) -> int:
             f"{arguments.host} can be reached by others, and SOJOURN_ADMIN_SECRET is not set.",
             hint="Set it to a long random text, for example: openssl rand -hex 32",
         )
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise UnsafeError(
+            "SOJOURN_ADMIN_SECRET has characters that a header cannot carry.",
+            hint="Make one of letters and digits, for example: openssl rand -hex 32",
+        )
     if secret and len(secret) < _SHORTEST_SECRET:
         raise UnsafeError(
             f"SOJOURN_ADMIN_SECRET has {len(secret)} characters; {_SHORTEST_SECRET} are the least.",
             hint="Make one, for example: openssl rand -hex 32",
         )
-    from sojourn.service.serving import Plan, run
+    from sojourn.service.serving import ListenError, Plan, run
 
     plan = Plan(
         call.url,
@@ -65,9 +70,9 @@ def serve(call: Call) -> int:
     )
     try:
         run(plan)
-    except OSError as error:
+    except ListenError as error:
         raise UsageError(
-            f"cannot listen on {arguments.host} port {arguments.port}: {error.strerror or error}.",
+            f"cannot listen on {arguments.host} port {arguments.port}: {error}.",
             hint="Is another server running there? --port 0 takes a free port.",
         ) from error
     return 0

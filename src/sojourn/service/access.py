@@ -7,6 +7,8 @@ kind (``conversations:read``), and ``admin`` (the store: sweep, erase, facts), w
 from __future__ import annotations
 
 import hmac
+import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
@@ -61,6 +63,37 @@ class SecretKeys:
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         found = [credential for known, credential in self._known if hmac.compare_digest(known, digest)]
         return found[0] if found else None
+
+
+class Rates:
+    """How often somebody may ask: buckets of ten seconds, one a name, that fill by themselves. None: as often as they like."""
+
+    def __init__(self, per_second: float | None, most: int = 10_000) -> None:
+        self._rate = per_second
+        self._most = most
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str) -> None:
+        """Count one request; 429 when there were too many."""
+        rate = self._rate
+        if rate is None:
+            return
+        now = time.monotonic()
+        left, at = self._left.pop(name, (rate * 10, now))
+        left = min(rate * 10, left + (now - at) * rate)
+        self._left[name] = max(0.0, left - 1), now
+        if len(self._left) > self._most:
+            self._left.popitem(last=False)
+        if left < 1:
+            wait = {"retry-after": "1"}
+            raise ProblemError(
+                429, "service.rate", f"More than {rate:g} requests a second.", hint="Wait a little.", headers=wait
+            )
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Where a request comes from, as far as the server knows."""
+    return "" if connection.client is None else connection.client.host
 
 
 def bearer(connection: HTTPConnection) -> str:

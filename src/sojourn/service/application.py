@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from sojourn.errors import SojournError
+from sojourn.errors import InvalidValueError, SojournError
 from sojourn.kinds.contexts.api import AsyncContexts
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.games.api import AsyncGames
@@ -26,18 +25,20 @@ from sojourn.kinds.logins.api import AsyncLogins
 from sojourn.kinds.logins.directory import AsyncDirectory
 from sojourn.kinds.workspaces.api import AsyncWorkspaces
 from sojourn.service import problems
-from sojourn.service.access import ADMIN, Credential, Keys, OpenKeys, credential_of, demand
+from sojourn.service.access import ADMIN, Credential, Keys, Rates, address_of, bearer, credential_of, demand
 from sojourn.service.calls import MATCH, Call, respond
 from sojourn.service.console.pages import Console, Operators
-from sojourn.service.house import House
+from sojourn.service.house import AnyNarrator, House
+from sojourn.service.keys import LoginKeys
 from sojourn.service.live import Streams, stream
 from sojourn.service.metrics import Metrics
 from sojourn.service.openapi import document
 from sojourn.service.operations import OPERATIONS
 from sojourn.service.problems import ProblemError
-from sojourn.sessions import AsyncSessions
+from sojourn.service.sockets import Sockets
+from sojourn.sessions import KINDS, AsyncSessions
 from sojourn.store import AsyncStore
-from sojourn.story import GREY_POINT, Narrator
+from sojourn.story import GREY_POINT
 
 _log = logging.getLogger("sojourn.service")
 
@@ -65,9 +66,21 @@ class ServiceOptions:
     max_body: int = 20_000_000
     """Bytes of one request's body."""
     timeout: timedelta | None = timedelta(seconds=30)
-    """Of one request, event streams excepted. What has begun to write finishes."""
+    """Of one request. What has begun to write finishes; who asks again with the same key learns what became of it."""
+    long_poll: timedelta = timedelta(minutes=2)
+    """Of a request that waits for a turn to close; 504 then, and the client asks again."""
+    max_streams: int = 2_000
+    """Event streams and WebSockets that are open at once."""
     per_second: float | None = 200.0
     """Requests of one key, averaged over ten seconds."""
+    strangers_per_second: float | None = 10.0
+    """Requests of one address without a valid key, and of one address to games that are played in the browser."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_body", "max_streams", "timeout", "long_poll", "per_second", "strangers_per_second"):
+            value = getattr(self, name)
+            if value is not None and not (value > timedelta(0) if isinstance(value, timedelta) else value > 0):
+                raise InvalidValueError(f"{name} must be more than nothing, got {value!r}.")
 
 
 class Service:
@@ -78,12 +91,22 @@ class Service:
         self._keys = keys
         self._options = options
         self._tenants: dict[str, AsyncStore] = {store.tenant: store}
-        self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self.streams = Streams()
+        self._rates = Rates(options.per_second)
+        self.strangers = Rates(options.strangers_per_second)
+        self.streams = Streams(options.max_streams)
+        self.house: House | None = None
         self.metrics = Metrics(self.streams)
         self.calls = tuple(Call(operation, OWNERS[operation.kind]) for operation in OPERATIONS)
+        said = {(call.operation.name, call.operation.by_id): call for call in self.calls if call.operation.of_a_game}
+        self._sockets = Sockets(keys, self._rates, self.streams, self.of_tenant, said)
 
-    def routes(self) -> list[Route]:
+    async def close(self) -> None:
+        """End what stays open. The store stays the caller's."""
+        self.streams.stop()
+        if self.house is not None:
+            await self.house.close()
+
+    def routes(self) -> list[BaseRoute]:
         """Every route."""
         found = [
             Route(f"/v1{call.operation.path}", self._guarded(self._api(call)), methods=[call.operation.method])
@@ -91,6 +114,10 @@ class Service:
         ]
         return [
             Route("/v1/events", self._guarded(self._events), methods=["GET"]),
+            *(
+                WebSocketRoute(f"/v1/games/{place}/live", self._sockets.answer)
+                for place in ("channels/{channel_id}", "{game_id}")
+            ),
             *found,
             Route("/openapi.json", self._guarded(self._document), methods=["GET"]),
             Route("/healthz", self._healthz, methods=["GET"]),
@@ -124,24 +151,13 @@ class Service:
         return answer
 
     async def _credential(self, request: Request) -> Credential:
-        found = await credential_of(self._keys, request)
-        self._take_turn(found)
+        try:
+            found = await credential_of(self._keys, request)
+        except ProblemError:
+            self.strangers.take(address_of(request))
+            raise
+        self._rates.take(f"{found.tenant}\0{found.name}")
         return found
-
-    def _take_turn(self, credential: Credential) -> None:
-        """Count a request against its key's rate: a bucket of ten seconds that fills by itself."""
-        rate = self._options.per_second
-        if rate is None:
-            return
-        name, now = f"{credential.tenant}\0{credential.name}", time.monotonic()
-        left, at = self._rates.pop(name, (rate * 10, now))
-        left = min(rate * 10, left + (now - at) * rate)
-        self._rates[name] = max(0.0, left - 1), now
-        if len(self._rates) > 10_000:
-            self._rates.popitem(last=False)
-        if left < 1:
-            headers = {"retry-after": "1"}
-            raise ProblemError(429, "service.rate", f"More than {rate:g} requests a second.", headers=headers)
 
     def of_tenant(self, tenant: str) -> AsyncStore:
         """The store of a tenant."""
@@ -165,17 +181,27 @@ class Service:
         async def answer(request: Request) -> Response:
             credential = await self._credential(request)
             demand(credential, call.operation.scope, call.operation.action)
-            limit = self._options.timeout
-            async with asyncio.timeout(None if limit is None else limit.total_seconds()):
+            store = self.of_tenant(credential.tenant)
+            async with asyncio.timeout(self._patience(call)):
                 arguments = await call.arguments(request, await self._body(request))
-                return respond(call, await call.run(self.of_tenant(credential.tenant), arguments))
+                run = call.run(store, arguments)
+                return respond(call, await (self.streams.unless_stopped(run) if call.operation.waits else run))
 
         return answer
 
+    def _patience(self, call: Call) -> float | None:
+        limit = self._options.long_poll if call.operation.waits else self._options.timeout
+        return None if limit is None else limit.total_seconds()
+
     async def _events(self, request: Request) -> Response:
         credential = await self._credential(request)
-        demand(credential, "sessions", "read")
-        return await stream(request, self.streams, self.of_tenant(credential.tenant))
+        kind = request.query_params.get("kind")
+        demand(credential, f"{kind}s" if kind in KINDS else "sessions", "read")
+
+        async def allowed() -> bool:
+            return await self._keys.find(bearer(request)) == credential
+
+        return await stream(request, self.streams, self.of_tenant(credential.tenant), allowed)
 
     async def _document(self, request: Request) -> Response:
         await self._credential(request)
@@ -205,31 +231,44 @@ def application(
     *,
     keys: Keys | None = None,
     operators: Operators | None = None,
-    narrator: Narrator | None = None,
+    narrator: AnyNarrator | None = None,
     options: ServiceOptions | None = None,
 ) -> Starlette:
     """An ASGI application over an open store, to be served or mounted under any path; the store stays the caller's.
 
-    ``keys`` tells who asks and what they may (`OpenKeys`, everybody, by default: only for an address that nobody else
-    reaches). ``operators`` signs people in to the console; without it there is none.
-    ``narrator`` tells the games that are played in the browser (the built-in story by default).
+    ``keys`` tells who asks and what they may; by default the API keys that ``sojourn key create`` made in the store.
+    ``operators`` signs people in to the console; without it there is none. ``narrator`` tells the games that are played in
+    the browser (the built-in story by default); it may be a coroutine function.
     """
-    service = Service(store, keys or OpenKeys(store.tenant), options or ServiceOptions())
+    service = Service(store, keys or LoginKeys(store), options or ServiceOptions())
 
     async def missing(request: Request, error: Exception) -> Response:
-        status: Any = getattr(error, "status_code", 404)
-        code, text = ("service.method", "not for this path") if status == 405 else ("service.path", "no such path")
-        refusal = ProblemError(status, code, f"{request.method} {request.url.path}: {text}.", hint="See /openapi.json.")
-        refusal.headers = dict(getattr(error, "headers", None) or {})
-        return problems.answer(refusal)
+        if getattr(error, "status_code", 404) != 405:
+            text = f"{request.method} {request.url.path}: no such path."
+            return problems.answer(ProblemError(404, "service.path", text, hint="See /openapi.json."))
+        allowed = {"allow": ", ".join(_methods(made, request.scope))}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allowed)
+        text = f"{request.method} {request.url.path}: not for this path."
+        return problems.answer(ProblemError(405, "service.method", text, hint="See /openapi.json.", headers=allowed))
 
     routes: list[BaseRoute] = [*service.routes()]
     if operators is not None:
-        house = House(store, narrator or GREY_POINT.tell)
-        routes += Console(store, service.of_tenant, operators, house, service.streams).routes()
+        house = House(narrator or GREY_POINT.tell)
+        service.house = house
+        routes += Console(store, service.of_tenant, operators, house, service.streams, service.strangers).routes()
     made = _Application(routes=routes, exception_handlers={404: missing, 405: missing})
     made.state.service = service
     return made
+
+
+def _methods(app: Starlette, scope: Scope) -> list[str]:
+    """Every method that a path is for."""
+    found = {"OPTIONS"}
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 class _Application(Starlette):

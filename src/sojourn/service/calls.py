@@ -82,10 +82,10 @@ class Call:
             values = request.query_params.getlist(name)
             query[name] = values if name in self._many else values[-1]
         found |= self._read("query", query, strict=False)
-        found |= self._read("body", _json(body), strict=True)
+        found |= self._read("body", read_object(body), strict=True)
         if any(item.name == "key" for item in self.parameters) and KEY in request.headers:
             found["key"] = request.headers[KEY]
-        if any(item.name == "expected_version" for item in self.parameters) and MATCH in request.headers:
+        if any(item.name == "expected_version" for item in self.parameters) and request.headers.get(MATCH, "*") != "*":
             found["expected_version"] = _version(request.headers[MATCH])
         return found
 
@@ -101,6 +101,22 @@ class Call:
             raise _unfit(f"{place}: {error}.") from error
         return {name: getattr(made, name) for name in given}
 
+    def given(self, message: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of one message that has all of them, but for what is ``named`` already."""
+        found = dict(named)
+        rest = dict(message)
+        for place in ("path", "query", "body"):
+            shape = self._shapes[place]
+            names = () if shape is None else shape.__struct_fields__
+            asked = {name: rest.pop(name) for name in names if name in rest}
+            found |= self._read(place, {**asked, **{name: named[name] for name in names if name in named}}, strict=True)
+        for item in self.parameters:
+            if item.place == "header" and item.name in rest:
+                found[item.name] = _convert(rest.pop(item.name), item.type)
+        if rest:
+            raise _unfit(f"{self.operation.name} takes no {', '.join(sorted(rest))}.")
+        return found
+
     async def run(self, store: AsyncStore, arguments: dict[str, Any]) -> Any:
         """Carry it out."""
         owner = store if self.operation.kind == "store" else getattr(store, self.operation.kind)
@@ -108,6 +124,13 @@ class Call:
         if hasattr(result, "__aenter__"):  # a lease: taken, and left to its time or to be given back
             return await result.__aenter__()
         return await result
+
+
+def _convert(value: Any, type: Any) -> Any:
+    try:
+        return msgspec.convert(value, type)
+    except msgspec.ValidationError as error:
+        raise _unfit(f"{error}.") from error
 
 
 def _parameters(operation: Operation, function: Callable[..., Any], hints: dict[str, Any]) -> Iterable[Parameter]:
@@ -172,7 +195,8 @@ def _version(text: str) -> int:
     return int(bare)
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; empty for no body."""
     if not body:
         return {}
     try:

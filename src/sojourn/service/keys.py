@@ -23,6 +23,7 @@ TENANT: Final = "sojourn.service"
 API: Final = "api"
 
 ACTIONS: Final = ("read", "write")
+_POLICY: Final = LoginPolicy(idle=None, absolute=None)
 SCOPES: Final = (
     ADMIN,
     *ACTIONS,
@@ -41,7 +42,7 @@ class LoginKeys:
     """API keys that are kept in the store, and one secret of the operator that may do everything."""
 
     def __init__(self, store: AsyncStore, *, admin_secret: str = "", admin_tenant: str = "default") -> None:
-        self._logins = service_logins(store, LoginPolicy(idle=None, absolute=None))
+        self._logins = service_logins(store, _POLICY)
         self._admin = sha256(admin_secret.encode()).digest() if admin_secret else None
         self._everything = Credential("admin", admin_tenant, frozenset({ADMIN}))
 
@@ -84,8 +85,26 @@ class LoginKeys:
                 return found
             after = page.next
 
+    async def rotate(self, token: str) -> NewLogin:
+        """A new key of the same name, tenant and scopes in place of this one, which is revoked. `NotFoundError` for no key.
+
+        Whoever still uses the old one is refused, and cannot spoil the new one.
+        """
+        try:
+            login = await self._logins.authenticate(token)
+        except (ExpiredError, EndedError) as error:
+            raise NotFoundError("there is no such key, or it was revoked.") from error
+        if credential_of(login) is None:
+            raise NotFoundError("this token is no API key.")
+        made = await self._logins.create(login.user_id, client_type=API, metadata=login.metadata)
+        await self._logins.revoke(login.id, reason="rotated")
+        return made
+
     async def revoke(self, id: str) -> bool:
-        """Make a key useless at once; False when there is none, or it was already."""
+        """Make a key useless at once; False when it was already. `NotFoundError` when there is none."""
+        login = await self._logins.get(id)
+        if login is None or credential_of(login) is None:
+            raise NotFoundError(f"there is no API key {id!r}.", hint="'sojourn key list' shows them.")
         return await self._logins.revoke(id)
 
 

@@ -40,6 +40,16 @@ class Operation:
         return self.method == "POST" and self.name in _CREATING
 
     @property
+    def of_a_game(self) -> bool:
+        """Whether it is about one game, and can be said on that game's WebSocket."""
+        return self.kind == "games" and self.name in _OF_A_GAME and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for what others do."""
+        return self.name == "wait_for_countdown"
+
+    @property
     def id(self) -> str:
         """Its name in the OpenAPI document."""
         return f"{self.kind}.{self.name}" + (".by_id" if self.by_id else "")
@@ -177,6 +187,7 @@ WORKSPACES: Final = """
 
 GAMES: Final = """
     GET    /games                                              list
+    GET    /games/codes/{code}                                 find_by_code
     POST   /games/codes/{code}/players                         join_by_code
     GET    /games/{game_id}                                    load
     DELETE /games/{game_id}                                    delete
@@ -217,6 +228,7 @@ OF_A_GAME: Final = """
     POST   ./rewind                                            rewind
 """
 """What is done with a game, whether it is named by its channel or by its own id."""
+_OF_A_GAME: Final = frozenset(line.split()[2] for line in OF_A_GAME.strip().splitlines())
 
 SESSIONS: Final = """
     GET    /sessions                                           list

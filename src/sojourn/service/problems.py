@@ -60,27 +60,32 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 def status_of(error: Exception) -> int:
     """The HTTP status of an error."""
+    if isinstance(error, ProblemError):
+        return error.status
     return next((STATUSES[parent] for parent in type(error).__mro__ if parent in STATUSES), 500)
 
 
-def answer(error: Exception, *, conditional: bool = False) -> Response:
-    """The response for an error. ``conditional``: the request had ``If-Match``, so that a conflict of versions is a 412."""
-    if isinstance(error, ProblemError):
-        return _response(error.status, error.code, error.code, error.detail, error.hint, error.headers, {})
-    if not isinstance(error, errors.SojournError):
-        return _response(500, "service.fault", "The service failed", "", "The fault was logged.", {}, {})
+def document(error: Exception, *, conditional: bool = False) -> Problem:
+    """An error as a problem. ``conditional``: the request had ``If-Match``, so that a conflict of versions is a 412."""
     status = status_of(error)
+    if isinstance(error, ProblemError):
+        return _problem(status, error.code, error.code, error.detail, error.hint, {})
+    if not isinstance(error, errors.SojournError):
+        return _problem(500, "service.fault", "The service failed", "", "The fault was logged.", {})
     if conditional and type(error) is errors.ConflictError:
         status = 412
     more = {name: getattr(error, name, None) for name in ("version", "phase", "holder", "key")}
-    headers = {"retry-after": "1"} if status == 503 else {}
     title = (type(error).__doc__ or "").partition("\n")[0].rstrip(".")
-    return _response(status, error.code, title, error.message, error.hint, headers, more)
+    return _problem(status, error.code, title, error.message, error.hint, more)
 
 
-def _response(
-    status: int, code: str, title: str, detail: str, hint: str, headers: dict[str, str], more: dict[str, Any]
-) -> Response:
-    problem = Problem(type=f"urn:sojourn:{code}", title=title, status=status, detail=detail, code=code, hint=hint, **more)
-    body = msgspec.json.encode(problem)
-    return Response(body, status, headers={**headers, "cache-control": "no-store"}, media_type=MEDIA_TYPE)
+def answer(error: Exception, *, conditional: bool = False) -> Response:
+    """The response for an error; see `document`."""
+    problem = document(error, conditional=conditional)
+    headers = dict(error.headers) if isinstance(error, ProblemError) else {"retry-after": "1"} if problem.status == 503 else {}
+    headers["cache-control"] = "no-store"
+    return Response(msgspec.json.encode(problem), problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _problem(status: int, code: str, title: str, detail: str, hint: str, more: dict[str, Any]) -> Problem:
+    return Problem(type=f"urn:sojourn:{code}", title=title, status=status, detail=detail, code=code, hint=hint, **more)

@@ -18,7 +18,12 @@ from sojourn.service.application import application
 from sojourn.service.console.operators import LinkOperators
 from sojourn.service.keys import LoginKeys
 from sojourn.service.live import Streams
+from sojourn.service.sockets import LARGEST
 from sojourn.store import aopen
+
+
+class ListenError(Exception):
+    """The address cannot be had; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Plan:
 
 
 def run(plan: Plan) -> None:
-    """Serve until a signal says to stop; requests under way are finished. `OSError` when the address cannot be had."""
+    """Serve until a signal says to stop; requests under way are finished. `ListenError` when the address cannot be had."""
     asyncio.run(_run(plan))
 
 
@@ -58,10 +63,15 @@ async def _run(plan: Plan) -> None:
                 timeout_graceful_shutdown=20,
                 timeout_keep_alive=20,
                 server_header=False,
+                ws="websockets-sansio",
+                ws_max_size=LARGEST,
                 h11_max_incomplete_event_size=64 * 1024,
             )
             greeting = _Greeting(plan, address, made_up, operators)
-            await Server(config, app.state.service.streams, greeting.say).serve([listening])
+            try:
+                await Server(config, app.state.service.streams, greeting.say).serve([listening])
+            finally:
+                await app.state.service.close()
 
 
 class Server(uvicorn.Server):
@@ -92,15 +102,18 @@ class Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that can be had at once."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ListenError(error.strerror or str(error)) from error
     family, kind, protocol, _, address = found[0]
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-    except OSError:
+    except OSError as error:
         listening.close()
-        raise
+        raise ListenError(error.strerror or str(error)) from error
     return listening
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 
 from sojourn.service.problems import ProblemError
 
@@ -55,12 +55,12 @@ def notice_of(request: Request) -> dict[str, str] | None:
 def is_own(request: Request, csrf: str, form: dict[str, list[str]]) -> bool:
     """Whether a form is ours: its token, and where the browser says that it came from (OWASP CSRF cheat sheet)."""
     site = request.headers.get("sec-fetch-site", "same-origin")
-    return site in ("same-origin", "none") and hmac.compare_digest(form.get("csrf", [""])[0], csrf)
+    return site in ("same-origin", "none") and hmac.compare_digest(field_of(form, "csrf").encode(), csrf.encode())
 
 
 def back_to(request: Request, form: dict[str, list[str]], notice: str = "") -> RedirectResponse:
     """To where the form was; only ever a path of the console."""
-    wanted = form.get("back", ["/"])[0]
+    wanted = field_of(form, "back") or "/"
     parts = urlsplit(wanted)
     local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     response = RedirectResponse(base_of(request) + (wanted if local else "/"), 303, headers={"cache-control": "no-store"})
@@ -80,6 +80,46 @@ async def form_of(request: Request, limit: int = 100_000) -> dict[str, list[str]
         if len(body) > limit:
             raise ProblemError(413, "service.body", "The form is too large.")
     found: dict[str, list[str]] = {}
-    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2000):
+    try:
+        fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2000)
+    except ValueError as error:
+        raise ProblemError(413, "service.body", "The form has too many fields.") from error
+    for name, value in fields:
         found.setdefault(name, []).append(value)
     return found
+
+
+def field_of(form: dict[str, list[str]], name: str) -> str:
+    """The first value of a field; empty when there is none."""
+    return form.get(name, [""])[0]
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """A cookie's value; empty when there is none."""
+    return request.cookies.get(_cookie_name(request, name), "")
+
+
+def set_secret(request: Request, response: Response, name: str, value: str) -> None:
+    """Give a cookie that signs somebody in. Over TLS its name says so (RFC 6265bis, 4.1.3)."""
+    response.set_cookie(
+        _cookie_name(request, name),
+        value,
+        path=base_of(request) or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def forget_secret(request: Request, response: Response, name: str) -> None:
+    """Take a cookie back."""
+    secure = request.url.scheme == "https"
+    response.delete_cookie(
+        _cookie_name(request, name), path=base_of(request) or "/", secure=secure, httponly=True, samesite="lax"
+    )
+
+
+def _cookie_name(request: Request, name: str) -> str:
+    if request.url.scheme != "https":
+        return name
+    return f"__Secure-{name}" if base_of(request) else f"__Host-{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from datetime import timedelta
@@ -11,9 +12,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sojourn.errors import EndedError, ExpiredError, NotFoundError
+from sojourn.errors import EndedError, ExpiredError, InvalidValueError, NotFoundError
 from sojourn.kinds.logins.model import LoginPolicy
-from sojourn.service.console.forms import client_of
+from sojourn.service.console.forms import client_of, cookie_of, forget_secret, set_secret
 from sojourn.service.console.pages import Operator
 from sojourn.service.keys import service_logins
 from sojourn.store import AsyncStore
@@ -42,12 +43,12 @@ class LinkOperators:
 
     async def find(self, request: Request) -> Operator | None:
         """Who the cookie says is signed in."""
-        token = request.cookies.get(COOKIE, "")
+        token = cookie_of(request, COOKIE)
         if not token:
             return None
         try:
             login = await self._logins.authenticate(token)
-        except (NotFoundError, ExpiredError, EndedError):
+        except (NotFoundError, ExpiredError, EndedError, InvalidValueError):
             return None
         return Operator(login.user_id, self._tenant, token) if login.client_type == CONSOLE else None
 
@@ -60,22 +61,16 @@ class LinkOperators:
         ip, agent = client_of(request)
         made = await self._logins.create("operator", client_type=CONSOLE, ip=ip, user_agent=agent)
         response = RedirectResponse(back, 303, headers={"cache-control": "no-store"})
-        response.set_cookie(
-            COOKIE,
-            str(made.token),
-            path=back,
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="lax",
-        )
+        set_secret(request, response, COOKIE, str(made.token))
         return response
 
     async def sign_out(self, request: Request, back: str) -> Response:
         """End the login, and have the browser forget what it kept of the console."""
-        token = request.cookies.get(COOKIE, "")
+        token = cookie_of(request, COOKIE)
         if token:
-            await self._logins.revoke_token(token, reason="signed out")
+            with contextlib.suppress(NotFoundError, ExpiredError, EndedError, InvalidValueError):
+                await self._logins.revoke_token(token, reason="signed out")
         response = RedirectResponse(f"{back}signin", 303, headers={"cache-control": "no-store"})
         response.headers["clear-site-data"] = '"cache", "storage"'
-        response.delete_cookie(COOKIE, path=back)
+        forget_secret(request, response, COOKIE)
         return response

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,19 +20,32 @@ from starlette.staticfiles import StaticFiles
 from sojourn.core.times import to_datetime
 from sojourn.errors import SojournError
 from sojourn.service import problems
+from sojourn.service.access import Rates
 from sojourn.service.calls import ENCODER
 from sojourn.service.console import reading, views
 from sojourn.service.console.forms import SECURITY, THEMES, back_to, base_of, form_of, here_of, is_own, notice_of, theme_of
-from sojourn.service.console.play import PlayRoom
+from sojourn.service.console.play import PlayRoom, play_path
 from sojourn.service.console.shown import FILTERS
 from sojourn.service.house import House
-from sojourn.service.live import Streams
+from sojourn.service.live import STREAMING, Streams
 from sojourn.service.problems import ProblemError
 from sojourn.store import AsyncStore
+
+_log = logging.getLogger("sojourn.service")
 
 _HERE: Final = Path(__file__).parent
 _NEW_LINK: Final = "Each 'sojourn serve' prints a link when it starts, and a new one whenever Enter is pressed in its terminal."
 
+_TITLES: Final = {
+    403: "Refused",
+    404: "Not here",
+    413: "Too much",
+    422: "This cannot be read",
+    429: "Too often",
+    503: "The store does not answer",
+}
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 View: TypeAlias = Callable[[Request, AsyncStore], Awaitable[dict[str, Any]]]
 Action: TypeAlias = Callable[[Request, AsyncStore, dict[str, list[str]]], Awaitable[str]]
 
@@ -104,8 +119,15 @@ class Console:
     """The pages of one service."""
 
     def __init__(
-        self, store: AsyncStore, of_tenant: Callable[[str], AsyncStore], operators: Operators, house: House, streams: Streams
+        self,
+        own: AsyncStore,
+        of_tenant: Callable[[str], AsyncStore],
+        operators: Operators,
+        house: House,
+        streams: Streams,
+        strangers: Rates,
     ) -> None:
+        self._own = own
         self._store = of_tenant
         self._operators = operators
         self._streams = streams
@@ -117,21 +139,40 @@ class Console:
             lstrip_blocks=True,
         )
         self._pages.filters.update(FILTERS)
-        self._room = PlayRoom(store, house, streams, self._pages)
+        self._room = PlayRoom(of_tenant, own, house, streams, strangers, self._pages)
 
     def routes(self) -> list[BaseRoute]:
         """Every route; an action before the view that its path would fit."""
-        return [
-            *self._room.routes(),
-            Mount("/static", _Static(directory=_HERE / "static")),
-            Route("/signin", self._sign_in, methods=["GET", "POST"]),
-            Route("/signout", self._sign_out, methods=["POST"]),
-            Route("/theme", self._theme, methods=["POST"]),
-            Route("/live", self._live, methods=["GET"]),
-            *(Route(path, self._acting(action), methods=["POST"]) for path, action in ACTIONS),
-            *(Route(f"{path.rstrip('/') or '/overview'}.json", self._twin(view), methods=["GET"]) for path, _, view in VIEWS),
-            *(Route(path, self._page(path, name, view), methods=["GET"]) for path, name, view in VIEWS),
+        pages: list[tuple[str, str, Endpoint]] = [
+            ("GET", "/signin", self._sign_in),
+            ("POST", "/signout", self._sign_out),
+            ("POST", "/theme", self._theme),
+            ("GET", "/live", self._live),
+            *(("POST", path, self._acting(action)) for path, action in ACTIONS),
+            *(("GET", f"{path.rstrip('/') or '/overview'}.json", self._twin(view)) for path, _, view in VIEWS),
+            *(("GET", path, self._page(path, name, view)) for path, name, view in VIEWS),
         ]
+        return [
+            Mount("/static", _Static(directory=_HERE / "static")),
+            *(Route(path, self._safe(page), methods=[method]) for method, path, page in (*self._room.pages(), *pages)),
+        ]
+
+    def _safe(self, page: Endpoint) -> Endpoint:
+        """A page whose faults are pages."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await page(request)
+            except (SojournError, ProblemError) as error:
+                if problems.status_of(error) >= 500:
+                    _log.error("%s %s: %s", request.method, request.url.path, error.code, exc_info=error)
+                return self._failed(request, error)
+            except Exception:
+                _log.exception("%s %s failed", request.method, request.url.path)
+                text, hint = "This page failed, and nothing was changed by it.", "What went wrong is in the server's log."
+                return self._message(request, 500, "That did not work", text, hint, home=True)
+
+        return answer
 
     # -- views -----------------------------------------------------------------------------------------------------
 
@@ -141,10 +182,7 @@ class Console:
             if operator is None:
                 return self._to_sign_in(request)
             store = self._store(operator.tenant)
-            try:
-                shown = await view(request, store)
-            except (SojournError, ProblemError) as error:
-                return await self._failed(request, operator, error)
+            shown = await view(request, store)
             return self._render(request, name, {**await self._around(request, operator, store, path), **shown})
 
         return answer
@@ -187,6 +225,8 @@ class Console:
             "live": f"{base}/live",
             "now": to_datetime(await store._unit.engine.now()),
             "filter": "",
+            "origin": f"{request.url.scheme}://{request.url.netloc}",
+            "play": lambda code: base + play_path(operator.tenant, self._own.tenant, code),
         }
 
     def _render(self, request: Request, name: str, shown: dict[str, Any], status: int = 200) -> Response:
@@ -196,25 +236,20 @@ class Console:
             response.delete_cookie("notice", path=base_of(request) or "/")
         return response
 
-    async def _failed(self, request: Request, operator: Operator, error: SojournError | ProblemError) -> Response:
-        status = error.status if isinstance(error, ProblemError) else problems.status_of(error)
+    def _failed(self, request: Request, error: SojournError | ProblemError) -> Response:
+        status = problems.status_of(error)
         text = error.detail if isinstance(error, ProblemError) else error.message
-        title = {404: "Not here", 422: "This cannot be read", 503: "The store does not answer"}.get(status, "That did not work")
-        return self._message(request, status, title, text, error.hint, home=operator is not None)
+        title = _TITLES.get(status, "That did not work")
+        response = self._message(request, status, title, text, error.hint, home=not request.url.path.startswith("/play/"))
+        response.headers.update(error.headers if isinstance(error, ProblemError) else {})
+        return response
 
     def _message(self, request: Request, status: int, title: str, text: str, hint: str = "", *, home: bool) -> Response:
         shown = {"title": title, "text": text, "hint": hint, "home": home, "form": "", "base": base_of(request)}
         return self._render(request, "message.html", {**shown, "theme": theme_of(request)}, status)
 
     def _to_sign_in(self, request: Request) -> Response:
-        return self._message(
-            request,
-            401,
-            "Sign in",
-            "Nobody is signed in here.",
-            _NEW_LINK,
-            home=False,
-        )
+        return self._message(request, 401, "Sign in", "Nobody is signed in here.", _NEW_LINK, home=False)
 
     # -- acting ----------------------------------------------------------------------------------------------------
 
@@ -248,11 +283,11 @@ class Console:
         return response
 
     async def _sign_in(self, request: Request) -> Response:
+        if "once" not in request.query_params or request.method != "GET":  # who only looks at a link does not use it up
+            return self._to_sign_in(request)
         answer = await self._operators.sign_in(request, base_of(request) + "/")
         if answer is not None:
             return answer
-        if "once" not in request.query_params:
-            return self._to_sign_in(request)
         text = "This link was used before, or it is too old."
         return self._message(request, 401, "Sign in", text, _NEW_LINK, home=False)
 
@@ -270,13 +305,22 @@ class Console:
         operator = await self._operators.find(request)
         if operator is None:
             return problems.answer(ProblemError(401, "service.unauthorized", "Sign in to the console first."))
+        self._streams.check_room()
         store = self._store(operator.tenant)
+        after = await store.tip()
 
         async def signals() -> AsyncIterator[bytes]:
-            async for part in self._streams.events(store, None, None, await store.tip()):
-                yield b"event: changed\ndata: 1\n\n" if part.startswith(b"id:") else b": still here\n\n"
+            with self._streams.counted():
+                yield b"retry: 1000\n\n"
+                async with contextlib.aclosing(
+                    self._streams.events(lambda after, beat: store.watch(None, None, after, timeout=beat), after)
+                ) as events:
+                    async for event in events:
+                        yield b": still here\n\n" if event is None else b"event: changed\ndata: 1\n\n"
+                        if event is None and await self._operators.find(request) is None:
+                            return  # signed out, here or elsewhere
 
-        return StreamingResponse(signals(), media_type="text/event-stream", headers=SECURITY)
+        return StreamingResponse(signals(), media_type="text/event-stream", headers={**SECURITY, **STREAMING})
 
 
 class _Static(StaticFiles):

@@ -10,10 +10,14 @@ from typing import Final
 from sojourn.core.query import EntryQuery, SessionQuery
 from sojourn.core.session import Alias
 from sojourn.core.times import to_datetime
+from sojourn.kinds.games import record as game_record
+from sojourn.kinds.logins import rules as login_rules
 from sojourn.sessions import KINDS
 from sojourn.shell.feed import HIDDEN, Event, event_of
 from sojourn.store import AsyncStore
 
+_SECRET: Final = frozenset({login_rules.TOKEN, login_rules.TOKEN_USER, game_record.CODE})
+"""Namespaces of aliases that are made of secrets, and shown to nobody."""
 _BEHIND: Final = 60
 ENTRIES: Final = 50
 
@@ -77,4 +81,5 @@ async def projects(store: AsyncStore) -> list[tuple[str, int]]:
 async def names(store: AsyncStore, id: str) -> tuple[list[Alias], list[str]]:
     """The aliases that point at a session, and its tags."""
     unit = store._unit
-    return await unit.engine.aliases(unit.tenant, target=id), await unit.engine.tags(unit.tenant, id)
+    aliases = await unit.engine.aliases(unit.tenant, target=id)
+    return [alias for alias in aliases if alias.key.namespace not in _SECRET], await unit.engine.tags(unit.tenant, id)

@@ -9,12 +9,13 @@ from starlette.requests import Request
 
 from sojourn.core.ids import is_id
 from sojourn.core.times import to_datetime
-from sojourn.errors import NotFoundError
+from sojourn.errors import ConflictError, InvalidValueError, NotFoundError
 from sojourn.kinds.conversations.model import Message
 from sojourn.kinds.games.model import Game
 from sojourn.service.console import reading
 from sojourn.service.console.charts import lanes
 from sojourn.service.console.charts import turns as turns_chart
+from sojourn.service.console.forms import field_of
 from sojourn.service.house import STORY_POLICY
 from sojourn.sessions import KINDS
 from sojourn.store import AsyncStore
@@ -23,6 +24,7 @@ from sojourn.story import GREY_POINT
 _PAGE = 50
 _MESSAGES = 100
 _CHARTED = 2000
+_REASON = "console"
 
 PLACES = {
     "conversation": "/conversations",
@@ -218,10 +220,35 @@ async def store_view(request: Request, store: AsyncStore) -> dict[str, Any]:
 
 async def end(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
     """End the chosen sessions; what to say."""
-    chosen = [id for id in form.get("id", ()) if is_id(id)]
-    for id in chosen:
-        await store.sessions.end(id, reason="console")
-    return f"{len(chosen)} ended." if chosen else "Nothing was chosen."
+    chosen = [id for id in dict.fromkeys(form.get("id", ())) if is_id(id)]
+    done = [await _end(store, id) for id in chosen]
+    return f"{sum(done)} ended." if chosen else "Nothing was chosen."
+
+
+async def _end(store: AsyncStore, id: str) -> bool:
+    """End a session the way its kind ends; False for one that is over, or gone."""
+    row = await store.sessions.get(id)
+    if row is None or row.state != "active":
+        return False
+    if row.kind == "login":
+        return await store.logins.revoke(id, reason=_REASON)
+    if row.kind == "game":
+        channel = (await store.games.load(id)).channel_id
+        if channel is not None:
+            await store.games.exit(channel)
+            return True
+    if row.kind == "workspace":
+        await store.workspaces.end(id, reason=_REASON, project_id=(await _project(store, id)))
+    elif row.kind == "conversation":
+        await store.conversations.end(id, reason=_REASON)
+    else:
+        await store.sessions.end(id, reason=_REASON)
+    return True
+
+
+async def _project(store: AsyncStore, id: str) -> str | None:
+    session = (await store._unit.engine.load(store.tenant, id)).session
+    return None if session is None else session.home
 
 
 async def fork(request: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
@@ -234,7 +261,10 @@ async def fork(request: Request, store: AsyncStore, form: dict[str, list[str]]) 
 async def unfold(request: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
     """Undo a fold."""
     id = request.path_params["id"]
-    await store.conversations.unfold(id, int(form["sequence"][0]))
+    sequence = field_of(form, "sequence")
+    if not (sequence.isascii() and sequence.isdigit() and len(sequence) < 16):
+        raise InvalidValueError("a summary is named by its sequence.")
+    await store.conversations.unfold(id, int(sequence))
     form["back"] = [f"/conversations/{id}"]
     return "Unfolded: the summary's messages are back in their places."
 
@@ -247,7 +277,7 @@ async def sweep(_: Request, store: AsyncStore, __: dict[str, list[str]]) -> str:
 
 async def boot(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
     """Begin a story in a channel, and show it."""
-    made = await store.games.boot(form.get("channel", [""])[0].strip(), GREY_POINT.title, policy=STORY_POLICY)
+    made = await store.games.boot(field_of(form, "channel").strip(), GREY_POINT.title, policy=STORY_POLICY)
     code = await store.games.invite(None, game_id=made.id)
     form["back"] = [f"/games/{made.id}?code={code}"]
     return "The story waits for its first player."
@@ -269,6 +299,8 @@ async def game_action(request: Request, store: AsyncStore, form: dict[str, list[
         await games.resume(id)
         return "It is shown in its channel again."
     if name in ("shelve", "exit"):
+        if not channel:
+            raise ConflictError("the game is shown in no channel.", hint="It is on the shelf already, or over.")
         await getattr(games, name)(channel)
         return {"shelve": "It is on the shelf, as it is.", "exit": "The game has ended."}[name]
     raise NotFoundError(f"a game has no action {name!r}.")
@@ -277,6 +309,6 @@ async def game_action(request: Request, store: AsyncStore, form: dict[str, list[
 async def revoke(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
     """Revoke the chosen logins, or all of one user."""
     if "all" in form:
-        return f"{await store.logins.revoke_user(form['all'][0], reason='console')} revoked."
-    done = [await store.logins.revoke(id, reason="console") for id in form.get("id", ()) if is_id(id)]
+        return f"{await store.logins.revoke_user(field_of(form, 'all'), reason=_REASON)} revoked."
+    done = [await store.logins.revoke(id, reason=_REASON) for id in dict.fromkeys(form.get("id", ())) if is_id(id)]
     return f"{sum(done)} revoked." if done else "Nothing was chosen."
