@@ -33,6 +33,7 @@ READS = {
     "workspace roles": [],
     "status": [],
     "prompt": ["bash"],
+    "key list": [],
     "session list": [],
     "session show": ["ID"],
     "session events": ["ID"],
@@ -88,6 +89,7 @@ CHANGES = {
     "workspace release": ["src/parser"],
     "workspace role add": ["tester", "--base", "implementer"],
     "workspace role rm": ["helper"],
+    "key create": ["bot"],
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
@@ -103,7 +105,7 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo", "game play"}
+ELSEWHERE = {"demo", "game play", "key revoke", "key rotate", "serve"}
 """Commands with words of their own, or for people alone, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
@@ -153,14 +155,8 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    return [
-        *name.split(),
-        *[
-            {"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "GAMEGIRL": str(GAMEGIRL)}.get(word, word)
-            for word in words
-        ],
-        *[{"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "TKT": str(TKT)}.get(word, word) for word in words],
-    ]
+    places = {"SAMPLE": SAMPLE, "TENETS": TENETS, "GAMEGIRL": GAMEGIRL, "TKT": TKT}
+    return [*name.split(), *[str({"ID": talk, **places}.get(word, word)) for word in words]]
 
 
 def state(user: User) -> dict[str, str]:

@@ -286,8 +286,9 @@ async def boot(_: Request, store: AsyncStore, form: dict[str, list[str]]) -> str
 async def game_action(request: Request, store: AsyncStore, form: dict[str, list[str]]) -> str:
     """What an operator does with a game."""
     id, name = request.path_params["id"], request.path_params["name"]
-    form["back"] = [f"/games/{id}"]
+    form["back"] = ["/games"]
     games, found = store.games, await store.games.load(id)
+    form["back"] = [f"/games/{id}"]
     channel = found.channel_id or ""
     if name == "invite":
         form["back"] = [f"/games/{id}?code={await games.invite(None, game_id=id)}"]
