@@ -82,6 +82,18 @@ async def _sqlite(opening: Opening) -> Engine:
     return cast("Engine", made)
 
 
+async def _redis(opening: Opening) -> Engine:
+    try:
+        from sojourn.engines.redis import opening as engine
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "redis":
+            raise
+        raise UnsupportedError(
+            f"{shown_url(opening.url)} needs the client library redis-py.", hint="pip install 'sojourn[redis]'"
+        ) from error
+    return await engine.open_redis(opening)
+
+
 async def _unfinished(opening: Opening) -> Engine:
     raise UnsupportedError(
         f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
@@ -93,7 +105,7 @@ _OPENERS: dict[str, Callable[[Opening], Coroutine[Any, Any, Engine]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "postgresql": _unfinished,
-    "redis": _unfinished,
+    **{scheme + way: _redis for scheme in ("redis", "rediss", "valkey", "valkeys") for way in ("", "+sentinel", "+cluster")},
 }
 
 

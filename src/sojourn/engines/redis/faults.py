@@ -50,6 +50,15 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
             return _reply(str(error), where)
 
 
+def too_few_replicas(where: str, have: int, wanted: int, key: str | None) -> OutcomeUnknownError:
+    """What a commit comes to that the primary has, but fewer replicas than were asked for."""
+    return OutcomeUnknownError(
+        f"{where}: {have} of {wanted} replicas have the commit, which a failover may therefore lose.",
+        hint="It is stored on the primary: ask again with the same key, which waits for the replicas again.",
+        key=key,
+    )
+
+
 def _reply(text: str, where: str) -> SojournError:
     """The error for an error reply that has no class of its own."""
     code = text.partition(" ")[0]
