@@ -94,18 +94,27 @@ async def _redis(opening: Opening) -> Engine:
     return await engine.open_redis(opening)
 
 
-async def _unfinished(opening: Opening) -> Engine:
-    raise UnsupportedError(
-        f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
-        hint="Use sqlite:///… or memory: in this release.",
+async def _postgres(opening: Opening) -> Engine:
+    try:
+        from sojourn.engines.postgres import aio, engine, settings
+    except ImportError as error:
+        raise UnsupportedError(
+            f"{shown_url(opening.url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
+        ) from error
+    kind = engine.PostgresEngine if opening.blocking else aio.AsyncPostgresEngine
+    options = opening.options
+    chosen = settings.settings_of(
+        opening.url, opening.clock, options.timeout, options.more, lazy=opening.durability == "normal"
     )
+    return cast("Engine", await kind.opened(chosen, migrate=opening.migrate))
 
 
 _OPENERS: dict[str, Callable[[Opening], Coroutine[Any, Any, Engine]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
-    "postgresql": _unfinished,
     **{scheme + way: _redis for scheme in ("redis", "rediss", "valkey", "valkeys") for way in ("", "+sentinel", "+cluster")},
+    "postgres": _postgres,
+    "postgresql": _postgres,
 }
 
 
