@@ -163,7 +163,7 @@ class AsyncStore:
         while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
             continue
         receipt = Erased(owner, sessions, entries, aliases, leases)
-        receipt = replace(receipt, outside=(*receipt.outside, *getattr(self._engine, "outside", ())))
+        receipt = replace(receipt, outside=(*receipt.outside, *self.capabilities.copies))
         return receipt if rows.settled else replace(receipt, outside=(*receipt.outside, _LOG_IN_USE))
 
     def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:

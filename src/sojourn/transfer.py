@@ -68,6 +68,7 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
     row: dict[str, Json] = {"type": "session", "tags": await unit.engine.tags(unit.tenant, session.id)}
     for name in _SESSION_FIELDS:
         row[name] = getattr(session, name)
+    row["counters"], row["data"] = dict(sorted(session.counters.items())), dict(sorted(session.data.items()))  # on any engine
     base = session.base
     if base is not None and (await unit.engine.load(unit.tenant, base[0])).session is None:
         base = None  # what it branched from was deleted: the fork is written whole

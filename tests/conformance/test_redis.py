@@ -9,6 +9,7 @@ import pytest
 
 from sojourn.engines.contract import Capabilities, Clock, Engine
 from sojourn.engines.redis.address import Place, read_url
+from sojourn.engines.redis.engine import CAPABILITIES
 from sojourn.engines.redis.opening import open_place
 from sojourn.testing.conformance import EngineConformance, promised_tests
 from sojourn.testing.conformance.lab import needed_by
@@ -28,7 +29,7 @@ def server() -> Generator[Server]:
 
 class TestRedis(EngineConformance):
     blocking = True
-    capabilities = Capabilities(engine="redis", search=False)
+    capabilities = CAPABILITIES
 
     @pytest.fixture
     def place(self, server: Server) -> Place:

@@ -109,6 +109,19 @@ def test_few_shards_and_many_keep_everything(url: str, shards: int) -> None:
         assert len(store.conversations.list(limit=50)) == 19
 
 
+def test_an_export_goes_to_the_same_tenant_only(url: str) -> None:
+    """An id carries the shard of its tenant and home, so another tenant's cannot be kept: nothing is stored in a wrong place."""
+    with sojourn.open(url) as store:
+        made = [store.conversations.create(f"u{number}") for number in range(8)]
+        lines = list(store.export())
+        other = store.for_tenant("other")
+        with pytest.raises(InvalidValueError, match="does not belong to home"):
+            other.load(lines)
+        with sojourn.open(f"{url}copy") as copy:
+            assert copy.load(lines).sessions == len(made)
+            assert list(copy.export()) == lines
+
+
 def test_a_store_that_is_not_there_is_not_made_by_reading(url: str, client: redis.Redis) -> None:
     with pytest.raises(SchemaError, match="no Sojourn store yet"):
         opened(url, migrate=False)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from sojourn.core.batch import Answer, Batch, Change, Create, Delete, Lend, Point, Redact, Touch, Write, Yield
+from sojourn.core.batch import Answer, Batch, Create, Delete, Redact, Touch, Write
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, EventRow, Session, Snapshot
 from sojourn.engines.background import TaskBackground, ThreadBackground
@@ -31,15 +31,18 @@ from sojourn.engines.redis.talk import Talk
 from sojourn.engines.redis.upkeep import Upkeep
 from sojourn.errors import InvalidValueError, UnsupportedError
 
+CAPABILITIES: Final = Capabilities(
+    engine="redis",
+    search=False,
+    copies=("the append-only file and the snapshots of the server and its replicas, until they are written anew",),
+)
+
 
 class RedisEngine:
     """A store on Redis or Valkey, for blocking code; any number of threads and processes may share it.
 
     ``clock`` is for tests: the time is the server's otherwise.
     """
-
-    outside: tuple[str, ...] = ("the server's append-only file, snapshots and replicas' files, until they are written anew",)
-    """What an erasure does not reach, beyond what every receipt names."""
 
     def __init__(self, place: Place | str, *, clock: Clock | None = None) -> None:
         place = read_url(place) if isinstance(place, str) else place
@@ -62,7 +65,7 @@ class RedisEngine:
     @property
     def capabilities(self) -> Capabilities:
         """No search."""
-        return Capabilities(engine="redis", search=False)
+        return CAPABILITIES
 
     # -- commits ---------------------------------------------------------------------------------------------------
 
@@ -262,27 +265,36 @@ class AsyncRedisEngine(RedisEngine):
 
 def _shard_of(batch: Batch, shards: Shards) -> Shard:
     """The one shard of a batch: that of its sessions' ids, since a caller may know no more than an id."""
-    found = {shard.number: shard for change in batch.changes for shard in _shards_named(batch, change, shards)}
-    if not found:
-        return shards.of_home(batch.tenant, batch.home)
-    if len(found) > 1:
-        raise InvalidValueError(
-            "a batch whose sessions, aliases and leases are not of one home.",
-            hint="What crosses homes is a sequence of commits.",
-        )
-    return next(iter(found.values()))
-
-
-def _shards_named(batch: Batch, change: Change, shards: Shards) -> Iterable[Shard]:
-    match change:
-        case Create() | Write() | Touch() | Redact() | Delete():
+    home = shards.of_home(batch.tenant, batch.home) if batch.home else None
+    found: Shard | None = None
+    for change in batch.changes:
+        shard = home
+        if isinstance(change, _NAMING):
             shard = shards.of_id(change.id)
             if shard is None:
                 raise InvalidValueError(f"{change.id!r} is not an id.")
-            yield shard
-            if isinstance(change, Create) and change.base is not None and (base := shards.of_id(change.base[0])) is not None:
-                yield base
-        case Point():
-            yield shards.of_home(batch.tenant, change.alias.home)
-        case Lend() | Yield():
-            yield shards.of_home(batch.tenant, batch.home)
+        if isinstance(change, Create):
+            _check_place(batch, change, shard, home, shards)
+        if found is not None and shard is not found:
+            raise InvalidValueError(
+                "a batch whose sessions, aliases and leases are not of one home.",
+                hint="What crosses homes is a sequence of commits.",
+            )
+        found = shard
+    return found or shards.of_home(batch.tenant, batch.home)
+
+
+_NAMING: Final = (Create, Write, Touch, Redact, Delete)
+
+
+def _check_place(batch: Batch, change: Create, shard: Shard | None, home: Shard | None, shards: Shards) -> None:
+    """A session is made where its home is, and so is a fork."""
+    if shard is not home:
+        raise InvalidValueError(
+            f"the id {change.id} does not belong to home {batch.home!r} of tenant {batch.tenant!r}.",
+            hint="An id carries the shard of its tenant and home; make it with new_id(home, tenant=…).",
+        )
+    if change.base is not None and shards.of_id(change.base[0]) not in (None, home):
+        raise InvalidValueError(
+            f"a session of home {batch.home!r} branches from one of another home.", hint="A fork lives in its parent's home."
+        )

@@ -303,7 +303,7 @@ class EntryPages:
         return to_bytes(
             _compact(
                 _given(
-                    ranges=self._ranges,
+                    ranges=self._ranges and [(int(first), int(last)) for first, last in self._ranges],
                     types=query.types,
                     labels=query.labels,
                     topic=query.topic,
