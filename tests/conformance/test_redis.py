@@ -13,7 +13,7 @@ from sojourn.engines.redis.engine import CAPABILITIES
 from sojourn.engines.redis.opening import open_place
 from sojourn.testing.conformance import EngineConformance, promised_tests
 from sojourn.testing.conformance.lab import needed_by
-from sojourn.testing.servers import Server, ServerMissingError, redis_server
+from sojourn.testing.servers import RedisCluster, Server, ServerMissingError, redis_cluster, redis_server
 
 _numbers = count(1)
 
@@ -43,7 +43,30 @@ class TestAsyncRedis(TestRedis):
     blocking = False
 
 
-@pytest.mark.parametrize("suite", [TestRedis, TestAsyncRedis])
+@pytest.fixture(scope="module")
+def cluster() -> Generator[RedisCluster]:
+    try:
+        with redis_cluster(masters=3, replicas=0) as running:
+            yield running
+    except ServerMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.slow
+class TestRedisCluster(TestRedis):
+    """Three servers with a third of the slots each: the same tests."""
+
+    @pytest.fixture
+    def place(self, cluster: RedisCluster) -> Place:
+        return read_url(cluster.store_url, {"prefix": f"t{next(_numbers)}"})
+
+
+@pytest.mark.slow
+class TestAsyncRedisCluster(TestRedisCluster):
+    blocking = False
+
+
+@pytest.mark.parametrize("suite", [TestRedis, TestAsyncRedis, TestRedisCluster, TestAsyncRedisCluster])
 def test_only_search_is_missing(suite: type[EngineConformance]) -> None:
     everything = promised_tests(Capabilities(engine="all"))
     found = {name for name in dir(suite) if name.startswith("test_") and callable(getattr(suite, name))}

@@ -110,7 +110,7 @@ def test_few_shards_and_many_keep_everything(url: str, shards: int) -> None:
 
 
 def test_an_export_goes_to_the_same_tenant_only(url: str) -> None:
-    """An id carries the shard of its tenant and home, so another tenant's cannot be kept: nothing is stored in a wrong place."""
+    """An id carries the shard of its tenant and home, so another tenant's cannot be kept."""
     with sojourn.open(url) as store:
         made = [store.conversations.create(f"u{number}") for number in range(8)]
         lines = list(store.export())

@@ -206,8 +206,9 @@ class LoopDriver:
         """See `Driver.trips`."""
         return self._quick.trips + self._wide.trips + self._patient.trips
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
         """See `Driver.ask`."""
+        del again
         self._enter()
         return await (self._wide if wide else self._quick).ask(commands)
 

@@ -47,8 +47,12 @@ class Driver(Protocol):
         """Round trips so far."""
         ...
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
-        """The reply to each command. ``wide``: there are many, so that others should not have to wait for them."""
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
+        """The reply to each command.
+
+        ``wide``: there are many, so that others should not have to wait for them. ``again``: they may be asked again when there
+        was no reply, of another server.
+        """
         ...
 
     async def block(self, command: Command) -> Reply:
@@ -149,9 +153,9 @@ class BlockingDriver:
         self._closed = False
         self.trips: int = 0
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
         """See `Driver.ask`."""
-        del wide
+        del wide, again
         if self._process != os.getpid():  # a forked child must not speak on its parent's connections
             self._process, self._idle = os.getpid(), []
             self._room = threading.BoundedSemaphore(self._place.max_connections)

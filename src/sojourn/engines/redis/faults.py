@@ -38,6 +38,8 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
             )
         case Unsent() | Unanswered():
             return UnavailableError(f"{where} cannot be reached: {error.__cause__ or error}.", hint="Try again.")
+        case driver.TryAgainError() | driver.AskError() | driver.MovedError():
+            return UnavailableError(f"{where}: the slot is being moved ({error}).", hint="Nothing was done; try again.")
         case driver.BusyLoadingError() | driver.MasterDownError() | driver.ClusterDownError():
             return UnavailableError(f"{where} is not ready: {error}.", hint="Nothing was done; try again.")
         case driver.AuthenticationError() | driver.NoPermissionError():

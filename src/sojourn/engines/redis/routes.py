@@ -2,7 +2,7 @@
 
 Written once for both colours, on drivers of single servers. A command that certainly was not carried out (no connection, a
 replica, a slot that is elsewhere or on its way) is asked again, until the operation's time is over; one that was sent and not
-answered never is.
+answered only if it may be (a read).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from redis.exceptions import (
 from sojourn.engines.redis.address import Address, Place
 from sojourn.engines.redis.commands import Command
 from sojourn.engines.redis.driver import Driver, Nodes, Reply, unsent
-from sojourn.engines.redis.faults import Unsent
+from sojourn.engines.redis.faults import Unanswered, Unsent
 from sojourn.errors import ClosedError
 
 SLOTS: Final = 16384
@@ -78,7 +78,7 @@ class Routed:
         """See `Driver.trips`."""
         return sum(driver.trips for driver in self._open.values())
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
         """See `Driver.ask`."""
         if self._closed:
             raise ClosedError("this store was closed.", hint="Open it again.")
@@ -89,7 +89,7 @@ class Routed:
             found = await self._round([commands[number] for number in waiting], wide=wide)
             for number, reply in zip(waiting, found, strict=True):
                 replies[number] = reply
-            waiting = _undone(commands, replies, waiting)
+            waiting = _undone(commands, replies, waiting, again=again)
             if not waiting or time.monotonic() + pause > limit:
                 return replies
             if not all(isinstance(replies[number], MovedError) for number in waiting if not commands[number].follows):
@@ -126,13 +126,14 @@ class Routed:
             await driver.close()
 
 
-def _undone(commands: Sequence[Command], replies: Sequence[Reply], asked: Sequence[int]) -> list[int]:
-    """The places of what is to be asked again; what follows a command goes with it."""
-    again: list[int] = []
+def _undone(commands: Sequence[Command], replies: Sequence[Reply], asked: Sequence[int], *, again: bool) -> list[int]:
+    """The places of what is to be asked once more; what follows a command goes with it."""
+    found: list[int] = []
     for number in asked:
-        if is_undone(replies[number]) or (commands[number].follows and again and again[-1] == number - 1):
-            again.append(number)
-    return again
+        undone = is_undone(replies[number]) or (again and isinstance(replies[number], Unanswered))
+        if undone or (commands[number].follows and found and found[-1] == number - 1):
+            found.append(number)
+    return found
 
 
 class SentinelDriver(Routed):

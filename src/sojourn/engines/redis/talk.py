@@ -37,7 +37,7 @@ class Talk:
 
     async def ask_all(self, commands: Sequence[Command], *, wide: bool = True) -> list[Reply]:
         """The replies to commands that may be asked again; the first error is raised."""
-        replies = await self.driver.ask(commands, wide=wide) if commands else []
+        replies = await self.driver.ask(commands, wide=wide, again=True) if commands else []
         for reply in replies:
             if isinstance(reply, Exception):
                 raise translate(reply, self.place.shown, writing=False) from reply
