@@ -517,9 +517,10 @@ async def test_a_lost_answer_is_found_by_asking_again(colour: Colour) -> None:
         assert answer.replayed
         assert answer.moved[0].first == 1
         proxy.cut("to_client")
+        assert (await session_of(engine, made)).last_sequence == 1  # a read is asked again
+        proxy.refuse()
         with pytest.raises(UnavailableError):
             await engine.load(TENANT, made)
-        proxy.refuse()
         with pytest.raises(UnavailableError):
             await commit(engine, message(made, "y"), key="k2")
         proxy.heal()

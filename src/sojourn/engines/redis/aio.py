@@ -104,10 +104,12 @@ class _Lane:
         try:
             if self._sent:
                 return True
-            if connection.is_connected and loop.time() - self._quiet_since > IDLE and await _has_input(connection):
-                await connection.disconnect(nowait=True)
-            await connection.connect()
+            async with asyncio.timeout(self._timeout):  # also of the greetings, which have no limit of their own
+                if connection.is_connected and loop.time() - self._quiet_since > IDLE and await _has_input(connection):
+                    await connection.disconnect(nowait=True)
+                await connection.connect()
         except (RedisError, OSError) as error:
+            await connection.disconnect(nowait=True)
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter.settle(unsent(error))

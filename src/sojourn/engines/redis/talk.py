@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from redis.exceptions import ConnectionError
+
 from sojourn.engines.contract import Clock
 from sojourn.engines.redis.address import Place
 from sojourn.engines.redis.commands import Command, scripts
 from sojourn.engines.redis.driver import Driver, Reply
-from sojourn.engines.redis.faults import translate
+from sojourn.engines.redis.faults import Unanswered, translate
 from sojourn.engines.redis.keys import SHARDS, Shard, Shards
+
+
+def _is_cut(reply: Reply) -> bool:
+    """Whether the connection broke before the reply: not when the server was too slow, and would only be asked more."""
+    return isinstance(reply, Unanswered) and isinstance(reply.__cause__, ConnectionError)
 
 
 class Talk:
@@ -36,8 +43,10 @@ class Talk:
         return (await self.ask_all([command], wide=False))[0]
 
     async def ask_all(self, commands: Sequence[Command], *, wide: bool = True) -> list[Reply]:
-        """The replies to commands that may be asked again; the first error is raised."""
+        """The replies to commands that may be asked again, as they are when the server hung up; the first error is raised."""
         replies = await self.driver.ask(commands, wide=wide, again=True) if commands else []
+        if any(_is_cut(reply) for reply in replies):
+            replies = await self.driver.ask(commands, wide=wide, again=True)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise translate(reply, self.place.shown, writing=False) from reply
