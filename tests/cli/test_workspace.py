@@ -42,11 +42,11 @@ def test_each_agent_is_itself(team: User, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_start_says_which_pointer_leads_to_it(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.fine("init")
-    assert "the project's pointer names" in user.fine("workspace", "start", "--role", "implementer").out
+    assert "The project's pointer leads to it" in user.fine("workspace", "start", "--role", "implementer").out
     result = user.fine("workspace", "start", "--role", "implementer")
     assert "SOJOURN_SESSION=" in result.err
     monkeypatch.setenv("SOJOURN_AGENT", "one")
-    assert "this agent's pointer names" in user.fine("workspace", "start", "--role", "implementer").out
+    assert "This agent's pointer leads to it" in user.fine("workspace", "start", "--role", "implementer").out
     made = user.fine("workspace", "start", "--role", "implementer", "--pointer", "none", "--json").data
     assert made["pointer"] is None
     assert made["hint"].endswith(f"SOJOURN_SESSION={made['id']}")
@@ -312,6 +312,18 @@ def test_a_copy_is_noticed_and_told_what_it_may_be(team: User, monkeypatch: pyte
     assert team.fine("status", "--json").data["name"] == "one"
     monkeypatch.chdir(team.project)
     assert team.fine("status", "--json").data["name"] == "one"
+
+
+def test_a_copy_of_a_project_that_was_moved_is_noticed(team: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved, copy = team.project.parent / "moved", team.project.parent / "copy"
+    monkeypatch.chdir(team.project.parent)
+    team.project.rename(moved)
+    monkeypatch.chdir(moved)
+    team.fine("workspace", "heartbeat")
+    shutil.copytree(moved, copy)
+    assert team.fine("status", "--json").data["name"] == "one"
+    monkeypatch.chdir(copy)
+    assert team("status").code == 78
 
 
 def test_a_project_that_is_no_copy_is_renewed_only_with_a_yes(team: User) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from sojourn.cli.call import Call
 from sojourn.cli.text import many
-from sojourn.cli.workspace.shown import answer, answer_pointed, meant, opened, reference, title
+from sojourn.cli.workspace.shown import answer, answer_pointed, meant, opened, reference, settled, title
 from sojourn.core.names import validate_name
 from sojourn.kinds.workspaces import rules
-from sojourn.project import here
 
 
 def start(call: Call) -> None:
     """``workspace start``."""
     given = call.arguments
-    here().project_id()  # before a store is made
+    settled(call)  # before a store is made
     if call.dry_run:
         rules.check_role(given.role)
         name = f" as {validate_name(given.name)}" if given.name else ""
@@ -114,7 +113,7 @@ def expire(call: Call) -> None:
 
 def expire_stale(call: Call) -> None:
     """``workspace expire-stale``."""
-    here().project_id()
+    settled(call)
     count = opened(call, write=True).workspaces.expire_stale(dry_run=call.dry_run) if call.exists else 0
     if call.dry_run:
         call.output.would(f"put away {many(count, 'stale session')}", expired=count)
@@ -125,7 +124,7 @@ def expire_stale(call: Call) -> None:
 def add_role(call: Call) -> None:
     """``workspace role add``."""
     given = call.arguments
-    here().project_id()
+    settled(call)
     name = rules.check_role(given.name)
     if call.dry_run:
         call.output.would(f"add role {name}, which counts under {given.base}")
