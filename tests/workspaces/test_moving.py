@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 async def lines_of(store: AsyncStore, **only: Any) -> list[str]:
     return [line async for line in store.export(**only)]
+
+
+def elsewhere(lab: Lab) -> AsyncStore:
+    """An empty store: at another place, where the laboratory has others, or of another tenant."""
+    place: Callable[[], AsyncStore] | None = getattr(lab, "elsewhere", None)
+    return lab.store.for_tenant("other") if place is None else place()
 
 
 async def filled(lab: Lab) -> dict[str, str]:
@@ -38,7 +45,7 @@ async def filled(lab: Lab) -> dict[str, str]:
 async def test_an_export_is_loaded_whole(lab: Lab) -> None:
     made = await filled(lab)
     lines = await lines_of(lab.store)
-    other = lab.store.for_tenant("other")
+    other = elsewhere(lab)
     loaded = await other.load(lines)
     assert (loaded.sessions, loaded.present, loaded.left_out) == (5, 0, ())
     kind = other.workspaces
@@ -63,9 +70,10 @@ async def test_an_export_is_loaded_whole(lab: Lab) -> None:
 async def test_a_loaded_session_never_takes_a_name_from_somebody_at_work(lab: Lab) -> None:
     loaded = await lab.workspaces.start("implementer", "lead")
     lines = await lines_of(lab.store)
-    other = lab.store.for_tenant("other").workspaces
+    store = elsewhere(lab)
+    other = store.workspaces
     there = await other.start("implementer", "lead", project_id="project-1")
-    await lab.store.for_tenant("other").load(lines)
+    await store.load(lines)
     assert (await other.resolve("lead", project_id="project-1")).workspace.id == there.id
     await other.rename(loaded.id, "second")
     await other.end(loaded.id)
