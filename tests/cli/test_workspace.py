@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from sojourn.project import identity
+from sojourn.project import here, identity
 from tests.cli.conftest import User
 
 
@@ -154,7 +155,31 @@ def test_expired_is_over_and_frees_the_name(team: User) -> None:
     assert "has expired" in team.fine("workspace", "expire", "two").out
     assert names(team) == {"one"}
     team.fine("workspace", "start", "--role", "monitor", "--name", "two", "--pointer", "none")
-    assert team.fine("workspace", "expire-stale", "--json").data == {"expired": 0}
+    assert team.fine("workspace", "expire-stale", "--json").data == {"expired": 0, "pointers": 0}
+
+
+def test_pointers_that_nobody_comes_back_to_are_removed(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    user.fine("init")
+    pointers = user.project / ".sojourn" / "pointers"
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+    for name, clock in (("old", lambda: long_ago), ("new", None)):
+        monkeypatch.setenv("SOJOURN_AGENT", name)
+        with user.store(clock=clock) as store:
+            store.workspaces.start("monitor", name)
+    monkeypatch.setenv("SOJOURN_AGENT", "orphan")
+    here().write("terminal", "0" * 26)
+    here().write("terminal", "1" * 26)
+    monkeypatch.setenv("SOJOURN_AGENT", "fresh-orphan")
+    here().write("terminal", "0" * 26)
+    fresh = here().where("terminal")
+    for path in pointers.iterdir():
+        if str(path) != fresh:
+            os.utime(path, (long_ago.timestamp(), long_ago.timestamp()))
+    assert user.fine("workspace", "expire-stale", "--dry-run", "--json").data["pointers"] == 2
+    assert len(list(pointers.iterdir())) == 5
+    assert user.fine("workspace", "expire-stale", "--json").data == {"expired": 1, "pointers": 2}
+    assert len(list(pointers.iterdir())) == 2
+    assert user.fine("status", "--session", "new").out
 
 
 def test_a_list_shows_who_is_at_work_for_people(team: User) -> None:
