@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
 async def lines_of(store: AsyncStore, **only: Any) -> list[str]:
     return [line async for line in store.export(**only)]
-
-
-def elsewhere(lab: Lab) -> AsyncStore:
-    """An empty store: at another place, where the laboratory has others, or of another tenant."""
-    place: Callable[[], AsyncStore] | None = getattr(lab, "elsewhere", None)
-    return lab.store.for_tenant("other") if place is None else place()
 
 
 async def filled(lab: Lab) -> dict[str, str]:
@@ -45,7 +38,7 @@ async def filled(lab: Lab) -> dict[str, str]:
 async def test_an_export_is_loaded_whole(lab: Lab) -> None:
     made = await filled(lab)
     lines = await lines_of(lab.store)
-    other = elsewhere(lab)
+    other = lab.elsewhere()
     loaded = await other.load(lines)
     assert (loaded.sessions, loaded.present, loaded.left_out) == (5, 0, ())
     kind = other.workspaces
@@ -70,7 +63,7 @@ async def test_an_export_is_loaded_whole(lab: Lab) -> None:
 async def test_a_loaded_session_never_takes_a_name_from_somebody_at_work(lab: Lab) -> None:
     loaded = await lab.workspaces.start("implementer", "lead")
     lines = await lines_of(lab.store)
-    store = elsewhere(lab)
+    store = lab.elsewhere()
     other = store.workspaces
     there = await other.start("implementer", "lead", project_id="project-1")
     await store.load(lines)
