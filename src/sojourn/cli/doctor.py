@@ -214,7 +214,7 @@ class _Looks:
         if not due:
             yield Finding("folds", "ok", "none is due.")
             return
-        text = f"{many(due, 'conversation')} {'is' if due == 1 else 'are'} due for folding."
+        text = f"{many(due, 'session')} {'is' if due == 1 else 'are'} due for folding or another deadline."
         yield self._swept(Finding("folds", "warning", text, self._runner()))
 
     def _index(self) -> Iterator[Finding]:

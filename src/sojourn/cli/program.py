@@ -97,6 +97,8 @@ class RootParser(Parser):
         """A command without its noun is a common slip."""
         if word in ("version", "help"):
             return f"'sojourn --{word}'"
+        if OTHER_WORDS.get(word) in self.children():
+            return f"'sojourn {OTHER_WORDS[word]}'"
         for noun in ("conversation", "session", "context", "workspace"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
