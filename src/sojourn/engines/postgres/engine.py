@@ -51,6 +51,16 @@ class PostgresEngine:
     def _make_driver(settings: Settings) -> Driver:
         return BlockingDriver(settings)
 
+    @classmethod
+    async def schema_of(cls, settings: Settings) -> int:
+        """The schema version of the store there, whatever it is; 0 where there is none yet."""
+        driver = cls._make_driver(settings)
+        await driver.open()
+        try:
+            return await schema.version_of(driver)
+        finally:
+            await driver.close()
+
     @property
     def capabilities(self) -> Capabilities:
         """Everything; backups are left to the server's own tools."""
