@@ -103,7 +103,12 @@ class PostgresEngine:
 
     async def list(self, query: SessionQuery) -> builtins.list[Session]:
         """See `contract.Engine.list`."""
-        return [wire.read_session(row) for row in await self._open().fetch(*reads.list_statement(query))]
+        return await self._listed(*reads.list_statement(query))
+
+    async def _listed(self, statement: str, values: builtins.list[str]) -> builtins.list[Session]:
+        driver = self._open()
+        rows = await driver.fetch(SQL["list"], (driver.settings.names.text(statement), values))
+        return [wire.read_session(row) for row in rows]
 
     async def count(
         self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
@@ -114,8 +119,7 @@ class PostgresEngine:
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
-        values = {"clock": self._test_time(), "tenant": tenant, "limit": limit}
-        return [wire.read_session(row) for row in await self._open().fetch(SQL["due"], values)]
+        return await self._listed(*reads.due_statement(tenant, limit, self._test_time()))
 
     async def now(self) -> int:
         """See `contract.Engine.now`."""
