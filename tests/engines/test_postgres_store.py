@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sojourn.core.batch import Batch, Create, NewEntry, Redact, Write
 from sojourn.core.ids import new_id
 from sojourn.core.query import SearchQuery
 from sojourn.engines.contract import Capabilities, Clock, Engine
-from sojourn.engines.locate import EngineOptions
+from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.engines.postgres import search, watching
 from sojourn.engines.postgres.aio import AsyncPostgresEngine
 from sojourn.engines.postgres.engine import PostgresEngine
@@ -186,8 +187,9 @@ def test_commits_may_go_without_waiting_for_the_disk(store_url: str, monkeypatch
         return real(self, query, params, **more)
 
     monkeypatch.setattr(psycopg.Connection, "execute", noticed)
-    for durability in ("full", "normal"):
-        with sojourn.open(store_url, durability=durability) as store:  # type: ignore[arg-type]
+    chosen: tuple[Durability, ...] = ("full", "normal")
+    for durability in chosen:
+        with sojourn.open(store_url, durability=durability) as store:
             store.conversations.create("ann")
     assert seen == [False, True]
 
@@ -212,14 +214,13 @@ def test_a_watcher_that_heard_a_notification_looks_less_often(
         seen: list[str] = []
         while not watcher._driver._watching.heard:  # type: ignore[attr-defined]
             tip = await watcher.tip()
-            beside = watcher.spawn(lambda tip=tip: _note(seen, watcher.changed(tip, 30)))
+            beside = watcher.spawn(partial(_heard, seen, watcher, tip))
             while await watcher.changed(tip, 0.02) == "timeout":
                 await write()
             await beside.join()
             await watcher.changed(await watcher.tip(), 0.05)
         monkeypatch.setattr(watching, "REST", 60.0)
-        tip = await watcher.tip()
-        beside = watcher.spawn(lambda: _note(seen, watcher.changed(tip, 50)))
+        beside = watcher.spawn(partial(_heard, seen, watcher, await watcher.tip()))
         await watcher.sleep(0.2)
         await write()
         await beside.join()
@@ -233,8 +234,8 @@ def test_a_watcher_that_heard_a_notification_looks_less_often(
         asyncio.run(story())
 
 
-async def _note(seen: list[str], answer: Any) -> None:
-    seen.append(await answer)
+async def _heard(seen: list[str], watcher: Engine, tip: tuple[int, ...]) -> None:
+    seen.append(await watcher.changed(tip, 50))
 
 
 def test_commits_notify_nobody_while_nobody_watches(store_url: str) -> None:

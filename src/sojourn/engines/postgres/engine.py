@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Coroutine
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.core.ids import home_of, is_id
@@ -161,7 +161,9 @@ class PostgresEngine:
 
     async def erase(self, tenant: str, owner: str, limit: int) -> ErasedRows:
         """See `contract.Engine.erase`."""
-        return ErasedRows(*(await self._open().fetch(SQL["erase"], (tenant, owner, limit)))[0][0])
+        found = (await self._open().fetch(SQL["erase"], (tenant, owner, limit)))[0][0]
+        sessions, entries, aliases, leases, complete = found
+        return ErasedRows(sessions, entries, aliases, leases, complete, outside=_KEPT)
 
     # -- search ----------------------------------------------------------------------------------------------------
 
@@ -240,6 +242,12 @@ class PostgresEngine:
         if not self._closed:
             self._closed = True
             await self._driver.close()
+
+
+_KEPT: Final = (
+    "PostgreSQL's old row versions, until it vacuums (VACUUM does it now)",
+    "PostgreSQL's write-ahead log, its archive and its replicas",
+)
 
 
 def _shard_of(session: str | None) -> int | None:
