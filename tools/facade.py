@@ -33,19 +33,25 @@ class Mirror:
 MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
+    Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
     Mirror("sojourn.store", "AsyncStore", "Store", "store"),
 )
 BY_SOURCE = {mirror.source: mirror for mirror in MIRRORS}
 
-CONTEXTS = {"Holding": ("sojourn.shell.lease", "Lease"), "_RunLease": ("sojourn.shell.lease", "Lease")}
+CONTEXTS = {
+    "Holding": ("sojourn.shell.lease", "Lease"),
+    "_RunLease": ("sojourn.shell.lease", "Lease"),
+    "WorkspaceHold": ("sojourn.kinds.workspaces.holding", "Held"),
+}
 """What a method that returns one of these gives when it is entered."""
 
-UNMIRRORED = {"OpeningStore", "Holding"}
+UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
 INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
+INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from sojourn.core.words import approximate_tokens as approximate_tokens
     from sojourn.engines.contract import Capabilities as Capabilities
     from sojourn.engines.locate import EngineOptions as EngineOptions
+    from sojourn.errors import AmbiguousError as AmbiguousError
     from sojourn.errors import ClosedError as ClosedError
     from sojourn.errors import ConflictError as ConflictError
+    from sojourn.errors import CopiedProjectError as CopiedProjectError
     from sojourn.errors import CorruptError as CorruptError
     from sojourn.errors import EndedError as EndedError
     from sojourn.errors import EngineError as EngineError
@@ -30,13 +32,21 @@ if TYPE_CHECKING:
     from sojourn.errors import LeaseLostError as LeaseLostError
     from sojourn.errors import LimitError as LimitError
     from sojourn.errors import NameTakenError as NameTakenError
+    from sojourn.errors import NoProjectError as NoProjectError
+    from sojourn.errors import NoSessionError as NoSessionError
     from sojourn.errors import NotFoundError as NotFoundError
+    from sojourn.errors import OrphanPointerError as OrphanPointerError
     from sojourn.errors import OutcomeUnknownError as OutcomeUnknownError
+    from sojourn.errors import PointerError as PointerError
+    from sojourn.errors import PointerHeldError as PointerHeldError
     from sojourn.errors import ReadOnlyError as ReadOnlyError
+    from sojourn.errors import RoleInUseError as RoleInUseError
     from sojourn.errors import SchemaError as SchemaError
     from sojourn.errors import SojournError as SojournError
     from sojourn.errors import SummariserError as SummariserError
     from sojourn.errors import UnavailableError as UnavailableError
+    from sojourn.errors import UnknownRoleError as UnknownRoleError
+    from sojourn.errors import UnsafeProjectError as UnsafeProjectError
     from sojourn.errors import UnsupportedError as UnsupportedError
     from sojourn.kinds.contexts.api import AsyncContexts as AsyncContexts
     from sojourn.kinds.contexts.model import Artifact as Artifact
@@ -54,6 +64,13 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
     from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.kinds.workspaces.api import AsyncWorkspaces as AsyncWorkspaces
+    from sojourn.kinds.workspaces.holding import Held as Held
+    from sojourn.kinds.workspaces.model import Claim as Claim
+    from sojourn.kinds.workspaces.model import Resolved as Resolved
+    from sojourn.kinds.workspaces.model import Role as Role
+    from sojourn.kinds.workspaces.model import Workspace as Workspace
+    from sojourn.kinds.workspaces.model import WorkspacePolicy as WorkspacePolicy
     from sojourn.sessions import AsyncSessions as AsyncSessions
     from sojourn.sessions import SessionInfo as SessionInfo
     from sojourn.shell.feed import Event as Event
@@ -69,6 +86,7 @@ if TYPE_CHECKING:
     from sojourn.sync.runner import Runner as Runner
     from sojourn.sync.sessions import Sessions as Sessions
     from sojourn.sync.store import Store as Store
+    from sojourn.sync.workspaces import Workspaces as Workspaces
     from sojourn.transfer import Loaded as Loaded
 
 _HOMES = {
@@ -78,15 +96,20 @@ _HOMES = {
     "sojourn.core.words": "approximate_tokens",
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
-    "sojourn.errors": "ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
-    "InvalidCursorError InvalidNameError InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError "
-    "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError SummariserError "
-    "UnavailableError UnsupportedError",
+    "sojourn.errors": "AmbiguousError ClosedError ConflictError CopiedProjectError CorruptError EndedError EngineError "
+    "ExpiredError FullError InvalidCursorError InvalidNameError InvalidValueError KeyReusedError "
+    "LeaseHeldError LeaseLostError LimitError NameTakenError NoProjectError NoSessionError NotFoundError "
+    "OrphanPointerError OutcomeUnknownError PointerError PointerHeldError ReadOnlyError RoleInUseError "
+    "SchemaError SojournError SummariserError UnavailableError UnknownRoleError UnsafeProjectError "
+    "UnsupportedError",
     "sojourn.kinds.contexts.api": "AsyncContexts",
     "sojourn.kinds.contexts.model": "Artifact ArtifactHit Assembly Context ContextPolicy LeftOut",
     "sojourn.kinds.conversations.api": "AsyncConversations",
     "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages",
     "sojourn.kinds.conversations.summary": "extractive",
+    "sojourn.kinds.workspaces.api": "AsyncWorkspaces",
+    "sojourn.kinds.workspaces.holding": "Held",
+    "sojourn.kinds.workspaces.model": "Claim Resolved Role Workspace WorkspacePolicy",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
@@ -98,6 +121,7 @@ _HOMES = {
     "sojourn.sync.runner": "Runner",
     "sojourn.sync.sessions": "Sessions",
     "sojourn.sync.store": "Store",
+    "sojourn.sync.workspaces": "Workspaces",
     "sojourn.transfer": "Loaded",
 }
 _WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -105,6 +129,7 @@ _WHERE = {name: module for module, names in _HOMES.items() for name in names.spl
 __version__ = "0.1.0"
 
 __all__ = [
+    "AmbiguousError",
     "Artifact",
     "ArtifactHit",
     "Assembly",
@@ -113,8 +138,10 @@ __all__ = [
     "AsyncRunner",
     "AsyncSessions",
     "AsyncStore",
+    "AsyncWorkspaces",
     "Capabilities",
     "Checkpoint",
+    "Claim",
     "ClosedError",
     "ConflictError",
     "Context",
@@ -123,6 +150,7 @@ __all__ = [
     "Conversation",
     "ConversationPolicy",
     "Conversations",
+    "CopiedProjectError",
     "CorruptError",
     "EndedError",
     "EngineError",
@@ -131,6 +159,7 @@ __all__ = [
     "Event",
     "ExpiredError",
     "FullError",
+    "Held",
     "Hit",
     "Identity",
     "InvalidCursorError",
@@ -146,10 +175,18 @@ __all__ = [
     "Message",
     "Messages",
     "NameTakenError",
+    "NoProjectError",
+    "NoSessionError",
     "NotFoundError",
+    "OrphanPointerError",
     "OutcomeUnknownError",
     "Page",
+    "PointerError",
+    "PointerHeldError",
     "ReadOnlyError",
+    "Resolved",
+    "Role",
+    "RoleInUseError",
     "Runner",
     "SchemaError",
     "SessionInfo",
@@ -159,7 +196,12 @@ __all__ = [
     "SummariserError",
     "Swept",
     "UnavailableError",
+    "UnknownRoleError",
+    "UnsafeProjectError",
     "UnsupportedError",
+    "Workspace",
+    "WorkspacePolicy",
+    "Workspaces",
     "__version__",
     "aopen",
     "approximate_tokens",

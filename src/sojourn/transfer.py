@@ -18,14 +18,15 @@ from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
+from sojourn.kinds.workspaces import rules as workspaces
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
 
 FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
-_CHECKS: Final = {conversations.KIND: conversations.check_document}
-_BESIDE: Final = {"context": ("content",)}
+_CHECKS: Final = {conversations.KIND: conversations.check_document, workspaces.KIND: workspaces.check_document}
+_BESIDE: Final = {"context": ("content",), "workspace": ("project",)}
 """Hidden kinds that go with a kind."""
 
 

@@ -24,7 +24,18 @@ from zlib import crc32
 import pytest
 
 import sojourn
-from sojourn import AsyncContexts, AsyncConversations, AsyncStore, ContextPolicy, ConversationPolicy, Event, Message, Messages
+from sojourn import (
+    AsyncContexts,
+    AsyncConversations,
+    AsyncStore,
+    AsyncWorkspaces,
+    ContextPolicy,
+    ConversationPolicy,
+    Event,
+    Message,
+    Messages,
+    WorkspacePolicy,
+)
 from sojourn.engines.background import TaskBackground
 from sojourn.engines.contract import Capabilities, Engine
 from sojourn.engines.locate import Opening, open_engine
@@ -32,6 +43,7 @@ from sojourn.shell.bridge import run_sync
 from sojourn.store import Settings, make_async_store
 from sojourn.testing.clocks import ManualClock
 from sojourn.testing.engines import EnginePlaces
+from sojourn.testing.places import MemoryPlaces
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -91,7 +103,7 @@ class _Steps:
         self._inner.close()
 
 
-_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner"}
+_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner", "hold"}
 _STEPS: Final = {("Store", "watch"), ("Store", "export")}
 
 
@@ -103,7 +115,7 @@ class _Face:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions)):
+        if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions, sojourn.Workspaces)):
             return _Face(value)
         if not inspect.ismethod(value):
             return value
@@ -185,6 +197,21 @@ class Lab:
     def under(self, **policy: Any) -> AsyncStore:
         """The same store under another policy for conversations."""
         return self._with(conversations=ConversationPolicy(**policy))
+
+    def at_work(self, places: MemoryPlaces | None = None, **policy: Any) -> AsyncWorkspaces:
+        """The workspaces of the same store as somebody in a place sees them, under another policy."""
+        where = self.places if places is None else places
+        return self._with(workspaces=WorkspacePolicy(**policy), places=lambda: where).workspaces
+
+    @cached_property
+    def places(self) -> MemoryPlaces:
+        """A directory of a project, and an agent in it."""
+        return MemoryPlaces(agent="ada")
+
+    @cached_property
+    def workspaces(self) -> AsyncWorkspaces:
+        """The workspaces of that directory."""
+        return self.at_work()
 
     def _with(self, **policies: Any) -> AsyncStore:
         inner = cast("Any", self.store)

@@ -27,10 +27,11 @@ FACES: Final = {
     "store": (sojourn.Store, sojourn.AsyncStore),
     "store.contexts": (sojourn.Contexts, sojourn.AsyncContexts),
     "store.conversations": (sojourn.Conversations, sojourn.AsyncConversations),
+    "store.workspaces": (sojourn.Workspaces, sojourn.AsyncWorkspaces),
     "store.sessions": (sojourn.Sessions, sojourn.AsyncSessions),
     "runner": (sojourn.Runner, sojourn.AsyncRunner),
 }
-POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.EngineOptions)
+POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.EngineOptions, sojourn.WorkspacePolicy)
 
 
 def read(name: str) -> str:

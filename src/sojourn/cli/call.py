@@ -41,6 +41,8 @@ class Call:
         self.arguments = arguments
         self.options = options
         self.output = output
+        self.mending = False
+        """Whether this command looks after what is wrong with a project's directory, and so must not be refused for it."""
         self._open: list[Store] = []
 
     def __enter__(self) -> Call:
@@ -106,9 +108,9 @@ class Call:
             )
         if given is not None:
             return _as_url(given)
-        from sojourn.store import default_url
+        from sojourn.project.root import default_url
 
-        return default_url()
+        return default_url(mending=self.mending)
 
     @property
     def path(self) -> Path | None:

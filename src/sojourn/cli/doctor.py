@@ -60,6 +60,7 @@ def fill(_: str, parser: Parser) -> None:
 
 def doctor(call: Call) -> int:
     """``doctor``."""
+    call.mending = True
     path = call.path
     if not call.exists:
         call.store()  # raises, and says what to do
@@ -218,7 +219,7 @@ class _Looks:
         if not due:
             yield Finding("folds", "ok", "none is due.")
             return
-        text = f"{many(due, 'conversation')} {'is' if due == 1 else 'are'} due for folding."
+        text = f"{many(due, 'session')} {'is' if due == 1 else 'are'} due for folding or another deadline."
         yield self._swept(Finding("folds", "warning", text, self._runner()))
 
     def _index(self) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ _DONE: Final = {
     "folded": "folded",
     "fold_failed": "could not be folded: the summariser failed",
     "archived": "archived",
+    "expired": "put away: nothing was done in them for hours",
     "deleted": "removed",
     "indexed": "made searchable by the index (commits)",
     "purged": "rows that nobody can see any more removed",

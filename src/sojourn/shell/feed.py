@@ -16,7 +16,7 @@ from sojourn.errors import ClosedError, InvalidCursorError
 
 PAGE = 200
 
-HIDDEN: Final = frozenset({"content"})
+HIDDEN: Final = frozenset({"content", "project"})
 """Kinds of session that are a part of others and concern no watcher."""
 
 

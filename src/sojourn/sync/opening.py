@@ -5,6 +5,7 @@ from __future__ import annotations
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
 from sojourn.store import make_async_store
@@ -22,6 +23,7 @@ def open(  # the name is the package's: sojourn.open
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
@@ -47,5 +49,6 @@ def open(  # the name is the package's: sojourn.open
         ids=ids,
         conversations=conversations,
         contexts=contexts,
+        workspaces=workspaces,
     )
     return Store(run_sync(making))
