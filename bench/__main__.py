@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.contexts import contexts
 from bench.conversations import conversations
+from bench.logins import logins
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
         print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; ratios of one run, medians of rounds.")
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         place = Path(directory)
-        for row in chain(contexts(place), conversations(place, large=options.large)):
+        for row in chain(logins(place, large=options.large), contexts(place), conversations(place, large=options.large)):
             print(json.dumps({**asdict(row), "met": row.met}) if options.json else row.line(), flush=True)
 
 
