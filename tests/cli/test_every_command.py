@@ -1,6 +1,7 @@
 """What holds for every command there is, and will be."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ READS = {
     "context show": ["work"],
     "context assemble": ["work"],
     "context export": ["work"],
+    "login list": [],
+    "login show": ["LOGIN"],
+    "login online": [],
     "session list": [],
     "session show": ["ID"],
     "session events": ["ID"],
@@ -42,10 +46,16 @@ CHANGES = {
     "context resume": ["work"],
     "context branch": ["work", "other"],
     "context rm": ["work"],
+    "login create": ["42", "--any-user"],
+    "login bind": ["LOGIN", "CHARACTER"],
+    "login unbind": ["LOGIN"],
+    "login revoke": ["LOGIN"],
+    "login revoke-user": ["--username", "alice"],
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
     "import tenets": ["TENETS"],
+    "import mud": ["MUD"],
     "load": ["export.jsonl"],
     "sweep": ["--apply"],
     "backup": ["copy.db"],
@@ -53,11 +63,12 @@ CHANGES = {
     "erase": ["alice"],
     "migrate": [],
 }
-ELSEWHERE = {"demo"}
-"""Commands with words of their own, tested where they are."""
+ELSEWHERE = {"demo", "login rotate"}
+"""Commands with words of their own, or that read standard input, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
 TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
+MUD = SAMPLE.parent.parent / "mud" / "mud.db"
 
 
 def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
@@ -80,6 +91,12 @@ def files(user: User, talk: str) -> User:
     user.fine("context", "add", "work", "note", "An artifact")
     user.fine("context", "create", "current")
     user.fine("context", "activate", "current")
+    with user.store() as store:
+        alice = store.directory.add_user("alice")
+        store.directory.add_world("w", "World")
+        held, other = (store.directory.add_character(alice, "w", name) for name in "AB")
+        login = store.logins.create(alice, character_id=held).login
+    Path("words.json").write_text(json.dumps({"LOGIN": login.id, "CHARACTER": other}))
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
     return user
@@ -87,7 +104,10 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    return [*name.split(), *[{"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS)}.get(word, word) for word in words]]
+    known = {"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "MUD": str(MUD)}
+    if Path("words.json").exists():
+        known |= json.loads(Path("words.json").read_text())
+    return [*name.split(), *[known.get(word, word) for word in words]]
 
 
 def state(user: User) -> dict[str, str]:

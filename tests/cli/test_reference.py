@@ -25,7 +25,7 @@ def test_every_option_is_in_the_line_of_its_command() -> None:
     lines = {line.split("`")[1]: line for line in TEXT.splitlines() if line.startswith("| `sojourn ")}
     general = TEXT.split("## Commands")[0]
     for name, parser in commands():
-        (line,) = [text for start, text in lines.items() if start.startswith(f"sojourn {name}")]
+        (line,) = [text for start, text in lines.items() if f"{start} ".startswith(f"sojourn {name} ")]
         for action in parser._actions:
             missing = [option for option in action.option_strings if f"`{option}" not in line + general]
             assert not missing, (name, missing)

@@ -28,5 +28,9 @@ def advise(call: Call, error: SojournError) -> SojournError:
         hint = "Leave ?mode=ro out of the URL to write."
     elif "messages()" in hint:
         hint = f"To see what is there: {call.command('conversation show ID')}"
+    elif "directory.add_user" in hint:
+        hint = "Add one with --username NAME --add-user; --any-user takes the id of an application's own user."
+    elif "on_conflict=" in hint:
+        hint = "Add --on-conflict take_over, or --on-conflict share."
     error.hint = hint
     return error

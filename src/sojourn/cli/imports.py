@@ -40,7 +40,7 @@ def fill(_: str, parser: Parser) -> None:
         "take over the users and sessions of the PipeWorks MUD server, as logins",
         mud,
         examples="sojourn import mud mud.db --dry-run\nsojourn import mud mud.db --store sqlite:///app.db",
-        more="Who is signed in stays signed in: tokens are found by their digests, and are not stored. Passwords are not read.\n"
+        more="Who is signed in stays signed in: tokens are found by their digests and not stored. Passwords are not read.\n"
         "Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
     )
     made.add_argument("source", metavar="SRC", help="its database")

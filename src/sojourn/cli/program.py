@@ -23,6 +23,7 @@ GROUPS: Final = (
         (
             ("conversation", "what people and an application have said to each other, over all channels"),
             ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
+            ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
@@ -88,7 +89,7 @@ class RootParser(Parser):
         """A command without its noun is a common slip."""
         if word in ("version", "help"):
             return f"'sojourn --{word}'"
-        for noun in ("conversation", "session", "context"):
+        for noun in ("conversation", "session", "context", "login"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:
