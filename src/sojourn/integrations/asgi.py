@@ -1,6 +1,6 @@
 """Logins for web applications: a middleware for Starlette, FastAPI, Litestar and whatever else speaks ASGI.
 
-    app.add_middleware(LoginMiddleware, store=lambda scope: app.state.store, secret_key=KEY)
+    app.add_middleware(LoginMiddleware, store=lambda _: app.state.store, secret_key=KEY)
 
 ``request.state.login`` is then who is signed in, or None, and `visit_of` gives what signs in and out. A request without a
 token of ours costs nothing: no read, no record. One with a token is one read, and a write at most every
@@ -46,6 +46,7 @@ _FORGED: Final = (
 )
 
 _log = logging.getLogger("sojourn.web")
+_log.addHandler(logging.NullHandler())  # heard where the application listens
 
 
 class HasScope(Protocol):
