@@ -27,10 +27,12 @@ FACES: Final = {
     "store": (sojourn.Store, sojourn.AsyncStore),
     "store.contexts": (sojourn.Contexts, sojourn.AsyncContexts),
     "store.conversations": (sojourn.Conversations, sojourn.AsyncConversations),
+    "store.directory": (sojourn.Directory, sojourn.AsyncDirectory),
+    "store.logins": (sojourn.Logins, sojourn.AsyncLogins),
     "store.sessions": (sojourn.Sessions, sojourn.AsyncSessions),
     "runner": (sojourn.Runner, sojourn.AsyncRunner),
 }
-POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.EngineOptions)
+POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.EngineOptions, sojourn.LoginPolicy)
 
 
 def read(name: str) -> str:

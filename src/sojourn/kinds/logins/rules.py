@@ -437,7 +437,7 @@ def _own_tags(session: Session) -> tuple[str, ...]:
 # -- ending ------------------------------------------------------------------------------------------------------------
 
 
-def closed(session: Session, now: int, reason: str, origin: Origin, change: str = "revoked") -> Write:
+def closed(session: Session, now: int, reason: str, origin: Origin, *, change: str = "revoked") -> Write:
     """Never answer again. One that has expired is closed as that, whatever the reason.
 
     When it ended is where lists put it from now on, so that a sweep finds the oldest first; ``seen`` keeps its last activity.
