@@ -45,7 +45,7 @@ _FORGED: Final = (
     b'send the header X-CSRF-Token or the form field csrf_token."}'
 )
 
-_log = logging.getLogger("sojourn.web")
+_log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # heard where the application listens
 
 
