@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.contexts import contexts
 from bench.conversations import conversations
 from bench.logins import logins
+from bench.workspaces import workspaces
 
 
 def main() -> None:
@@ -27,7 +28,10 @@ def main() -> None:
         print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; ratios of one run, medians of rounds.")
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         place = Path(directory)
-        for row in chain(logins(place, large=options.large), contexts(place), conversations(place, large=options.large)):
+        rows = chain(
+            contexts(place), logins(place, large=options.large), workspaces(place), conversations(place, large=options.large)
+        )
+        for row in rows:
             print(json.dumps({**asdict(row), "met": row.met}) if options.json else row.line(), flush=True)
 
 

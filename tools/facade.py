@@ -35,22 +35,26 @@ MIRRORS = (
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
     Mirror("sojourn.kinds.logins.api", "AsyncLogins", "Logins", "logins"),
     Mirror("sojourn.kinds.logins.directory", "AsyncDirectory", "Directory", "directory"),
+    Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
     Mirror("sojourn.store", "AsyncStore", "Store", "store"),
 )
 BY_SOURCE = {mirror.source: mirror for mirror in MIRRORS}
 
-CONTEXTS = {"Holding": ("sojourn.shell.lease", "Lease"), "_RunLease": ("sojourn.shell.lease", "Lease")}
+CONTEXTS = {
+    "Holding": ("sojourn.shell.lease", "Lease"),
+    "_RunLease": ("sojourn.shell.lease", "Lease"),
+    "WorkspaceHold": ("sojourn.kinds.workspaces.holding", "Held"),
+}
 """What a method that returns one of these gives when it is entered."""
 
-UNMIRRORED = {"OpeningStore", "Holding"}
+UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
-INNER = {
-    *("Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"),
-    *("AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"),
-}
+INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
+INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
+INNER |= {"AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from sojourn.core.words import approximate_tokens as approximate_tokens
     from sojourn.engines.contract import Capabilities as Capabilities
     from sojourn.engines.locate import EngineOptions as EngineOptions
+    from sojourn.errors import AmbiguousError as AmbiguousError
     from sojourn.errors import BindingError as BindingError
     from sojourn.errors import ClosedError as ClosedError
     from sojourn.errors import ConflictError as ConflictError
+    from sojourn.errors import CopiedProjectError as CopiedProjectError
     from sojourn.errors import CorruptError as CorruptError
     from sojourn.errors import EndedError as EndedError
     from sojourn.errors import EngineError as EngineError
@@ -31,14 +33,22 @@ if TYPE_CHECKING:
     from sojourn.errors import LeaseLostError as LeaseLostError
     from sojourn.errors import LimitError as LimitError
     from sojourn.errors import NameTakenError as NameTakenError
+    from sojourn.errors import NoProjectError as NoProjectError
+    from sojourn.errors import NoSessionError as NoSessionError
     from sojourn.errors import NotFoundError as NotFoundError
+    from sojourn.errors import OrphanPointerError as OrphanPointerError
     from sojourn.errors import OutcomeUnknownError as OutcomeUnknownError
+    from sojourn.errors import PointerError as PointerError
+    from sojourn.errors import PointerHeldError as PointerHeldError
     from sojourn.errors import ReadOnlyError as ReadOnlyError
+    from sojourn.errors import RoleInUseError as RoleInUseError
     from sojourn.errors import SchemaError as SchemaError
     from sojourn.errors import SojournError as SojournError
     from sojourn.errors import StaleAuthenticationError as StaleAuthenticationError
     from sojourn.errors import SummariserError as SummariserError
     from sojourn.errors import UnavailableError as UnavailableError
+    from sojourn.errors import UnknownRoleError as UnknownRoleError
+    from sojourn.errors import UnsafeProjectError as UnsafeProjectError
     from sojourn.errors import UnsupportedError as UnsupportedError
     from sojourn.kinds.contexts.api import AsyncContexts as AsyncContexts
     from sojourn.kinds.contexts.model import Artifact as Artifact
@@ -68,6 +78,13 @@ if TYPE_CHECKING:
     from sojourn.kinds.logins.model import User as User
     from sojourn.kinds.logins.model import World as World
     from sojourn.kinds.logins.tokens import Token as Token
+    from sojourn.kinds.workspaces.api import AsyncWorkspaces as AsyncWorkspaces
+    from sojourn.kinds.workspaces.holding import Held as Held
+    from sojourn.kinds.workspaces.model import Claim as Claim
+    from sojourn.kinds.workspaces.model import Resolved as Resolved
+    from sojourn.kinds.workspaces.model import Role as Role
+    from sojourn.kinds.workspaces.model import Workspace as Workspace
+    from sojourn.kinds.workspaces.model import WorkspacePolicy as WorkspacePolicy
     from sojourn.sessions import AsyncSessions as AsyncSessions
     from sojourn.sessions import SessionInfo as SessionInfo
     from sojourn.shell.feed import Event as Event
@@ -85,6 +102,7 @@ if TYPE_CHECKING:
     from sojourn.sync.runner import Runner as Runner
     from sojourn.sync.sessions import Sessions as Sessions
     from sojourn.sync.store import Store as Store
+    from sojourn.sync.workspaces import Workspaces as Workspaces
     from sojourn.transfer import Loaded as Loaded
 
 _HOMES = {
@@ -94,10 +112,12 @@ _HOMES = {
     "sojourn.core.words": "approximate_tokens",
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
-    "sojourn.errors": "BindingError ClosedError ConflictError CorruptError EndedError EngineError ExpiredError FullError "
-    "InvalidCursorError InvalidNameError InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError "
-    "NameTakenError NotFoundError OutcomeUnknownError ReadOnlyError SchemaError SojournError StaleAuthenticationError "
-    "SummariserError UnavailableError UnsupportedError",
+    "sojourn.errors": "AmbiguousError BindingError ClosedError ConflictError CopiedProjectError CorruptError "
+    "EndedError EngineError ExpiredError FullError InvalidCursorError InvalidNameError InvalidValueError "
+    "KeyReusedError LeaseHeldError LeaseLostError LimitError NameTakenError NoProjectError NoSessionError "
+    "NotFoundError OrphanPointerError OutcomeUnknownError PointerError PointerHeldError ReadOnlyError "
+    "RoleInUseError SchemaError SojournError StaleAuthenticationError SummariserError UnavailableError "
+    "UnknownRoleError UnsafeProjectError UnsupportedError",
     "sojourn.kinds.contexts.api": "AsyncContexts",
     "sojourn.kinds.contexts.model": "Artifact ArtifactHit Assembly Context ContextPolicy LeftOut",
     "sojourn.kinds.conversations.api": "AsyncConversations",
@@ -107,6 +127,9 @@ _HOMES = {
     "sojourn.kinds.logins.directory": "AsyncDirectory",
     "sojourn.kinds.logins.model": "AuditEntry Character DirectoryLike Login LoginPolicy NewLogin Presence User World",
     "sojourn.kinds.logins.tokens": "Token",
+    "sojourn.kinds.workspaces.api": "AsyncWorkspaces",
+    "sojourn.kinds.workspaces.holding": "Held",
+    "sojourn.kinds.workspaces.model": "Claim Resolved Role Workspace WorkspacePolicy",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
@@ -120,6 +143,7 @@ _HOMES = {
     "sojourn.sync.runner": "Runner",
     "sojourn.sync.sessions": "Sessions",
     "sojourn.sync.store": "Store",
+    "sojourn.sync.workspaces": "Workspaces",
     "sojourn.transfer": "Loaded",
 }
 _WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -127,6 +151,7 @@ _WHERE = {name: module for module, names in _HOMES.items() for name in names.spl
 __version__ = "0.1.0"
 
 __all__ = [
+    "AmbiguousError",
     "Artifact",
     "ArtifactHit",
     "Assembly",
@@ -137,11 +162,13 @@ __all__ = [
     "AsyncRunner",
     "AsyncSessions",
     "AsyncStore",
+    "AsyncWorkspaces",
     "AuditEntry",
     "BindingError",
     "Capabilities",
     "Character",
     "Checkpoint",
+    "Claim",
     "ClosedError",
     "ConflictError",
     "Context",
@@ -150,6 +177,7 @@ __all__ = [
     "Conversation",
     "ConversationPolicy",
     "Conversations",
+    "CopiedProjectError",
     "CorruptError",
     "Directory",
     "DirectoryLike",
@@ -160,6 +188,7 @@ __all__ = [
     "Event",
     "ExpiredError",
     "FullError",
+    "Held",
     "Hit",
     "Identity",
     "InvalidCursorError",
@@ -179,11 +208,19 @@ __all__ = [
     "Messages",
     "NameTakenError",
     "NewLogin",
+    "NoProjectError",
+    "NoSessionError",
     "NotFoundError",
+    "OrphanPointerError",
     "OutcomeUnknownError",
     "Page",
+    "PointerError",
+    "PointerHeldError",
     "Presence",
     "ReadOnlyError",
+    "Resolved",
+    "Role",
+    "RoleInUseError",
     "Runner",
     "SchemaError",
     "SessionInfo",
@@ -195,8 +232,13 @@ __all__ = [
     "Swept",
     "Token",
     "UnavailableError",
+    "UnknownRoleError",
+    "UnsafeProjectError",
     "UnsupportedError",
     "User",
+    "Workspace",
+    "WorkspacePolicy",
+    "Workspaces",
     "World",
     "__version__",
     "aopen",

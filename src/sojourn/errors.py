@@ -183,6 +183,70 @@ class SummariserError(SojournError):
     code = "fold.summariser"
 
 
+class AmbiguousError(SojournError, LookupError):
+    """A reference fits several sessions; ``candidates`` are those."""
+
+    code = "session.ambiguous"
+
+    def __init__(self, message: str, *, hint: str = "", record: Any = None, candidates: tuple[Any, ...] = ()) -> None:
+        super().__init__(message, hint=hint, record=record)
+        self.candidates = candidates
+
+
+class NoSessionError(NotFoundError):
+    """Nobody is at work here: no session was named, and no pointer names one."""
+
+    code = "workspace.none"
+
+
+class OrphanPointerError(NotFoundError):
+    """A pointer names a session that this store does not have."""
+
+    code = "pointer.orphan"
+
+
+class PointerHeldError(ConflictError):
+    """The project's pointer names somebody else's live session, which is not displaced unasked; ``record`` is that session."""
+
+    code = "pointer.held"
+
+
+class PointerError(SojournError):
+    """A pointer file could not be read, written or removed. The system's error is in ``__cause__``."""
+
+    code = "pointer.failed"
+
+
+class UnknownRoleError(InvalidValueError):
+    """The project has no such role."""
+
+    code = "role.unknown"
+
+
+class RoleInUseError(ConflictError):
+    """Sessions have this role."""
+
+    code = "role.in_use"
+
+
+class NoProjectError(NotFoundError):
+    """The working directory is in no project."""
+
+    code = "project.none"
+
+
+class UnsafeProjectError(SojournError):
+    """The project's directory belongs to somebody else, or anybody may write in it."""
+
+    code = "project.unsafe"
+
+
+class CopiedProjectError(SojournError):
+    """The working directory is a copy of another project: two directories say that they are the same one."""
+
+    code = "project.copied"
+
+
 class BindingError(SojournError):
     """A login, a character and a world that do not go together: somebody else's character, another world, or half of both."""
 

@@ -17,7 +17,7 @@ from sojourn.core.session import Session, State
 from sojourn.core.times import DAY, HOUR, MINUTE, SECOND, maybe_datetime, to_datetime
 from sojourn.errors import InvalidValueError
 from sojourn.shell.feed import Event, event_of
-from sojourn.shell.unit import Unit, not_found, refused
+from sojourn.shell.unit import Unit, fingerprint, not_found, operation_key, refused
 
 KINDS: Final = ("conversation", "context", "game", "login", "workspace")
 Remove: TypeAlias = Callable[[str], Awaitable[Session | None]]
@@ -109,21 +109,27 @@ class AsyncSessions:
         tip = await self._unit.engine.tip()
         return [event_of(row, (*tip[: row.shard], row.number, *tip[row.shard + 1 :])) for row in rows]
 
-    async def end(self, id: str, *, reason: str = "") -> SessionInfo:
+    async def end(self, id: str, *, reason: str = "", key: str | None = None) -> SessionInfo:
         """Close a session; idempotent, the first end time is kept."""
         reason = check_text(reason, "reason", 1024)
+        operation, mark = operation_key(key), fingerprint("session.end", id, reason)
         session = await self._load(id)
         write = Write(session.id, state="ended", change="ended", reason=reason, next_phase=True)
-        answer = await self._unit.attempt(session.home, write)
-        if answer.refusal is not None and answer.refusal.reason not in ("ended", "archived"):
-            raise refused(answer.refusal)
+        answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
+        if answer.refusal is not None:
+            if answer.refusal.reason not in ("ended", "archived"):
+                raise refused(answer.refusal)
+            await self._unit.remember(session.home, operation, mark)
         return self._info(await self._load(id))
 
-    async def delete(self, id: str) -> bool:
+    async def delete(self, id: str, *, key: str | None = None) -> bool:
         """Remove a session for every reader at once; False when there is none."""
+        operation, mark = operation_key(key), fingerprint("session.delete", id)
         session = await self._find(id)
         if session is None:
-            return False
+            return await self._unit.asked(f"session/{id}", operation, mark) is not None
+        # What is deleted has no home to ask, so the id is remembered in a home of its own, before anything is gone.
+        await self._unit.remember(f"session/{id}", operation, mark)
         remove = self._removers.get(session.kind)
         if remove is not None:
             return await remove(id) is not None

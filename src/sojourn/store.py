@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -28,6 +25,12 @@ from sojourn.kinds.logins.api import AsyncLogins
 from sojourn.kinds.logins.directory import AsyncDirectory
 from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
 from sojourn.kinds.logins.sweep import LoginSweep, UserSweep
+from sojourn.kinds.workspaces.api import AsyncWorkspaces
+from sojourn.kinds.workspaces.model import WorkspacePolicy
+from sojourn.kinds.workspaces.places import Places
+from sojourn.kinds.workspaces.sweep import WorkspaceSweep
+from sojourn.project import here
+from sojourn.project.root import default_url
 from sojourn.sessions import KINDS, AsyncSessions
 from sojourn.shell.feed import Event, cursor_text, follow
 from sojourn.shell.lease import Holding, Lease, renew
@@ -68,8 +71,11 @@ class Settings:
     ids: Ids
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
+    workspaces: WorkspacePolicy = field(default_factory=WorkspacePolicy)
     logins: LoginPolicy = field(default_factory=LoginPolicy)
     directory: DirectoryLike | Literal[False] | None = None
+    places: Callable[[], Places] = here
+    """Gives what workspaces ask of the working directory."""
 
 
 class AsyncStore:
@@ -77,6 +83,7 @@ class AsyncStore:
 
     conversations: AsyncConversations
     contexts: AsyncContexts
+    workspaces: AsyncWorkspaces
     logins: AsyncLogins
     directory: AsyncDirectory
     sessions: AsyncSessions
@@ -91,6 +98,7 @@ class AsyncStore:
         self.contexts = AsyncContexts(self._unit, settings.contexts)
         self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
         self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
+        self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
         self.sessions = AsyncSessions(
             self._unit,
             {"context": self.contexts._removal.remove, login_rules.KIND: self.logins._revocation.remove},
@@ -143,7 +151,7 @@ class AsyncStore:
         return cursor_text(await self._engine.tip())
 
     async def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
-        """One bounded background pass: due folds, decay, unused contents, the search index, purging. Counts by name."""
+        """One bounded background pass over what is due, aged, stale or unused, the search index and purging. Counts by name."""
         _check_limit(limit)
         return await sweep(self._engine, self.tenant, self._kinds(), limit, dry_run=dry_run)
 
@@ -228,6 +236,7 @@ class AsyncStore:
         return (
             ConversationSweep(self._unit, settings.conversations, self.conversations),
             ContentSweep(self._unit, settings.contexts),
+            WorkspaceSweep(self._unit),
             LoginSweep(self.logins._revocation),
             UserSweep(self.logins._people, self.logins._registry),
         )
@@ -245,6 +254,7 @@ async def make_async_store(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
     logins: LoginPolicy | None = None,
     directory: DirectoryLike | Literal[False] | None = None,
 ) -> AsyncStore:
@@ -258,12 +268,14 @@ async def make_async_store(
         raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
     if contexts is not None and not isinstance(contexts, ContextPolicy):
         raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
+    if workspaces is not None and not isinstance(workspaces, WorkspacePolicy):
+        raise InvalidValueError(f"workspaces must be a WorkspacePolicy, not {type(workspaces).__name__}.")
     if logins is not None and not isinstance(logins, LoginPolicy):
         raise InvalidValueError(f"logins must be a LoginPolicy, not {type(logins).__name__}.")
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
-    policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), logins or LoginPolicy()
-    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies, directory)
+    policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), workspaces or WorkspacePolicy()
+    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies, logins or LoginPolicy(), directory)
     return AsyncStore(await open_engine(opening), settings)
 
 
@@ -299,6 +311,7 @@ def aopen(
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
     logins: LoginPolicy | None = None,
     directory: DirectoryLike | Literal[False] | None = None,
 ) -> OpeningStore:
@@ -318,29 +331,11 @@ def aopen(
             ids=ids,
             conversations=conversations,
             contexts=contexts,
+            workspaces=workspaces,
             logins=logins,
             directory=directory,
         )
     )
-
-
-def default_url() -> str:
-    """The store of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory."""
-    here = Path.cwd()
-    for directory in (here, *here.parents):
-        if (directory / ".sojourn").is_dir():
-            return "sqlite:///" + quote(str(directory / ".sojourn" / "sojourn.db"))
-    return "sqlite:///" + quote(str(user_data_directory() / "sojourn.db"))
-
-
-def user_data_directory() -> Path:
-    """Where this system keeps a user's application data."""
-    home = Path.home()
-    if sys.platform == "win32":
-        return home / "AppData" / "Local" / "sojourn"
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "sojourn"
-    return home / ".local" / "share" / "sojourn"
 
 
 def _this_process() -> str:

@@ -21,15 +21,15 @@ from sojourn.kinds.conversations import rules as conversations
 from sojourn.kinds.logins import registry
 from sojourn.kinds.logins import rules as logins
 from sojourn.kinds.logins.people import USER
+from sojourn.kinds.workspaces import rules as workspaces
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
 
 FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
-_CHECKS: Final = {conversations.KIND: conversations.check_document}
-_BESIDE: Final = {"context": ("content",), logins.KIND: (USER, registry.WORLD)}
-"""Hidden kinds that go with a kind."""
+_CHECKS: Final = {conversations.KIND: conversations.check_document, workspaces.KIND: workspaces.check_document}
+_BESIDE: Final = {"context": ("content",), "workspace": ("project",), logins.KIND: (USER, registry.WORLD)}
 _LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
 """What leaves the store of a kind's sessions, where that is not all of them."""
 _STAYING: Final = frozenset({logins.TOKEN, logins.TOKEN_USER})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 import sojourn
 from sojourn.cli import main
+from sojourn.project import caller
 
 EVIL = "red \x1b[31m title \x1b]0;owned\x07 c1 \x9b31m turned \u202eabc bell \x07"
 """What a person may write to steer the terminal of whoever reads it."""
@@ -96,8 +98,11 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("TERM", "xterm-256color")
-    for name in ("SOJOURN_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+    outside = ("TMUX_PANE", "ZELLIJ_PANE_ID", "WINDOW", *caller.AGENT_VARIABLES)
+    ours = (name for name in os.environ if name.startswith("SOJOURN_"))
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", *outside, *ours):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(caller, "_controlling", lambda: ("", ""))
     monkeypatch.chdir(project)
     return User(project, monkeypatch)
 

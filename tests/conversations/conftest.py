@@ -1,4 +1,4 @@
-"""Where the tests of conversations work: each is written once, and runs on memory and SQLite, in both colours.
+"""Where the tests of conversations work: each is written once, and runs on every engine, in both colours.
 
 A test is an `async def` that takes a `lab`. In the asynchronous colour it runs under an event loop, on `sojourn.aopen`. In
 the blocking colour it is stepped by `run_sync` on `sojourn.open`: the real generated classes, behind a face with the
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
+from zlib import crc32
 
 import pytest
 
@@ -28,6 +30,7 @@ from sojourn import (
     AsyncDirectory,
     AsyncLogins,
     AsyncStore,
+    AsyncWorkspaces,
     ContextPolicy,
     ConversationPolicy,
     Event,
@@ -35,10 +38,16 @@ from sojourn import (
     Message,
     Messages,
     NewLogin,
+    WorkspacePolicy,
 )
+from sojourn.engines.background import TaskBackground
+from sojourn.engines.contract import Capabilities, Engine
+from sojourn.engines.locate import Opening, open_engine
 from sojourn.shell.bridge import run_sync
-from sojourn.store import Settings
+from sojourn.store import Settings, make_async_store
 from sojourn.testing.clocks import ManualClock
+from sojourn.testing.engines import EnginePlaces
+from sojourn.testing.places import MemoryPlaces
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -51,6 +60,11 @@ COMBINATIONS: Final = [
     pytest.param(("sqlite", True), id="sqlite"),
     pytest.param(("sqlite", False), id="sqlite-async"),
 ]
+
+SERVERS: Final = [name for name in EnginePlaces.available() if name not in ("memory", "sqlite")]
+EVERYTHING: Final = "SOJOURN_TEST_EVERYTHING"
+"""Set in the environment: every test on every engine in both colours. Otherwise the engines behind a network have one colour
+in each test, and none in tests with cases of their own: a place on a server takes longer than most tests do."""
 
 HUNG: Final = 60.0
 """Seconds after which threads that run together count as hung."""
@@ -93,7 +107,7 @@ class _Steps:
         self._inner.close()
 
 
-_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner"}
+_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner", "hold"}
 _STEPS: Final = {("Store", "watch"), ("Store", "export")}
 
 
@@ -105,7 +119,7 @@ class _Face:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions)):
+        if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions, sojourn.Workspaces)):
             return _Face(value)
         if isinstance(value, (sojourn.Logins, sojourn.Directory)):
             return _Face(value)
@@ -130,28 +144,42 @@ class _Face:
 class Lab:
     """One store on a fresh place. ``clock`` is its time, and stands still unless it is moved."""
 
-    def __init__(self, engine: str, path: Path, *, blocking: bool) -> None:
+    def __init__(self, engine: str, path: Path, *, blocking: bool, places: EnginePlaces) -> None:
         self.engine = engine
+        self.place = places.fresh(engine, path)
         self.blocking = blocking
-        self.path = path / "conversations.db"
+        self.path = path / "store.db"
+        self._places = places
         self.clock = ManualClock()
         self._opened: list[AsyncStore] = []
 
     @property
     def url(self) -> str:
         """Of the place."""
-        return "memory:" if self.engine == "memory" else f"sqlite:///{self.path}"
+        return f"sqlite:///{self.path}" if self.engine == "sqlite" else self.place.url
 
     def open(self, **options: Any) -> AsyncStore:
         """One more store on the place (in memory: on a place of its own), as another program would open it."""
-        options = {"clock": self.clock, **options}
+        options = {"clock": self.clock, "engine": self.place.options, **options}
         store: Any
         if self.blocking:
             store = _Face(sojourn.open(self.url, **options))
+        elif self.engine in SERVERS:
+            store = _opened_later(self.url, options)
         else:
             store = run_sync(_opened(sojourn.aopen(self.url, **options)))
         self._opened.append(store)
         return cast("AsyncStore", store)
+
+    def elsewhere(self) -> AsyncStore:
+        """A store on another fresh place of the same engine."""
+        here, path = self.place, self.path
+        self.path = path.with_name("elsewhere.db")
+        self.place = self._places.fresh(self.engine, path.parent)
+        try:
+            return self.open()
+        finally:
+            self.place, self.path = here, path
 
     @cached_property
     def store(self) -> AsyncStore:
@@ -208,6 +236,21 @@ class Lab:
         """A new login of a user."""
         return await (self.logins if logins is None else logins).create(await self.user(user), **more)
 
+    def at_work(self, places: MemoryPlaces | None = None, **policy: Any) -> AsyncWorkspaces:
+        """The workspaces of the same store as somebody in a place sees them, under another policy."""
+        where = self.places if places is None else places
+        return self._with(workspaces=WorkspacePolicy(**policy), places=lambda: where).workspaces
+
+    @cached_property
+    def places(self) -> MemoryPlaces:
+        """A directory of a project, and an agent in it."""
+        return MemoryPlaces(agent="ada")
+
+    @cached_property
+    def workspaces(self) -> AsyncWorkspaces:
+        """The workspaces of that directory."""
+        return self.at_work()
+
     def _with(self, **policies: Any) -> AsyncStore:
         inner = cast("Any", self.store)
         aio = inner._inner._aio if self.blocking else inner
@@ -251,7 +294,7 @@ class Lab:
         """The cursor before the first event."""
         from sojourn.shell.feed import cursor_text
 
-        return cursor_text((0,))
+        return cursor_text((0,) * self.place.shards)
 
     def on_disk(self) -> bytes:
         """All bytes of the store's files, after the write-ahead log was folded into the database."""
@@ -321,6 +364,46 @@ async def _opened(opening: Awaitable[AsyncStore]) -> AsyncStore:
     return await opening
 
 
+def _opened_later(url: str, options: dict[str, Any]) -> AsyncStore:
+    """A store on an engine that connects under the loop of the test, at its first step; tests say ``lab.store`` at once."""
+    plain = {name: value for name, value in options.items() if name != "engine"}
+    settings = run_sync(make_async_store("memory:", blocking=False, **plain))._settings
+    clock, durability = options["clock"].micros, options.get("durability", "full")
+    opening = Opening(url, False, clock, durability, options.get("migrate", True), options["engine"])
+    return AsyncStore(cast("Engine", _Later(opening)), settings)
+
+
+class _Later:
+    """The verbs of an engine that is opened by the first of them."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._engine: Engine | None = None
+        self._lock: asyncio.Lock | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(engine=self._opening.url.partition(":")[0])
+
+    def spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> TaskBackground:
+        return TaskBackground(body)
+
+    async def close(self) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+
+    def __getattr__(self, name: str) -> Any:
+        async def verb(*args: Any, **named: Any) -> Any:
+            if self._lock is None:
+                self._lock = asyncio.Lock()
+            async with self._lock:
+                if self._engine is None:
+                    self._engine = await open_engine(self._opening)
+            return await getattr(self._engine, name)(*args, **named)
+
+        return verb
+
+
 async def _awaiting(work: Work[T]) -> T:
     return await work()
 
@@ -358,27 +441,48 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test runs in all combinations; one with cases of its own in two of them, each engine and each colour once."""
     if "lab" in metafunc.fixturenames:
         cases = any(mark.name == "parametrize" for mark in metafunc.definition.iter_markers())
-        metafunc.parametrize("lab", COMBINATIONS[::3] if cases else COMBINATIONS, indirect=True)
+        everything = EVERYTHING in os.environ
+        combinations = COMBINATIONS[::3] if cases and not everything else list(COMBINATIONS)
+        if everything or not cases:
+            combinations += on_servers(metafunc.definition.name, everything=everything)
+        metafunc.parametrize("lab", combinations, indirect=True)
+
+
+def on_servers(test: str, *, everything: bool) -> list[Any]:
+    """The combinations behind a network: both colours of each engine, or the one that the test's name falls on."""
+    return [
+        pytest.param((engine, blocking), id=engine if blocking else f"{engine}-async")
+        for engine in SERVERS
+        for blocking in (True, False)
+        if everything or blocking == bool(crc32(f"{engine} {test}".encode()) % 2)
+    ]
+
+
+@pytest.fixture(scope="session")
+def engine_places() -> Generator[EnginePlaces]:
+    """Fresh places on every engine, servers included."""
+    with EnginePlaces() as places:
+        yield places
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+def lab(request: pytest.FixtureRequest, tmp_path: Path, engine_places: EnginePlaces) -> Lab:
     """A laboratory in each combination of engine and colour."""
     engine, blocking = request.param
-    return Lab(engine, tmp_path, blocking=blocking)
+    return Lab(engine, tmp_path, blocking=blocking, places=engine_places)
 
 
 @pytest.fixture(params=COMBINATIONS[2:])
-def disk_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+def disk_lab(request: pytest.FixtureRequest, tmp_path: Path, engine_places: EnginePlaces) -> Lab:
     """A laboratory whose store is a file."""
     engine, blocking = request.param
-    return Lab(engine, tmp_path, blocking=blocking)
+    return Lab(engine, tmp_path, blocking=blocking, places=engine_places)
 
 
 @pytest.fixture
-def memory_lab(tmp_path: Path) -> Lab:
+def memory_lab(tmp_path: Path, engine_places: EnginePlaces) -> Lab:
     """A laboratory for what does not depend on the engine or the colour."""
-    return Lab("memory", tmp_path, blocking=True)
+    return Lab("memory", tmp_path, blocking=True, places=engine_places)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -29,10 +29,21 @@ async def prepared(lab: Lab) -> str:
     return made
 
 
+OF_NO_ONE = ("create", "create with a handle", "get_or_create", "decay")
+"""Operations that are of no one conversation."""
+
 OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "create": (
         lambda talks, _, key: talks.create("ann", title="Trip", key=key),
         lambda talks, _, key: talks.create("ann", title="Other", key=key),
+    ),
+    "get_or_create": (
+        lambda talks, _, key: talks.get_or_create("ann", channel="telegram", channel_user_id="t1", key=key),
+        lambda talks, _, key: talks.get_or_create("ann", channel="telegram", channel_user_id="t2", key=key),
+    ),
+    "decay": (
+        lambda talks, _, key: talks.decay(timedelta(0), limit=1, key=key),
+        lambda talks, _, key: talks.decay(timedelta(0), limit=2, key=key),
     ),
     "create with a handle": (
         lambda talks, _, key: talks.create("ann", channel="telegram", channel_user_id="t1", key=key),
@@ -167,7 +178,7 @@ async def test_another_key_is_another_operation(memory_lab: Lab, name: str) -> N
         await operation(lab.talks, made, "k2")
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if not name.startswith("create")])
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in OF_NO_ONE])
 async def test_a_key_used_in_one_conversation_does_not_answer_for_another(memory_lab: Lab, name: str) -> None:
     lab, (operation, _) = memory_lab, OPERATIONS[name]
     made = await prepared(lab)
@@ -214,6 +225,13 @@ async def test_a_key_is_remembered_when_there_was_nothing_to_do(lab: Lab) -> Non
     await talks.unlink_channel(made, "telegram", key="unlink")
     assert await talks.pop(empty, key="pop") is None
     assert await lab.events() == before
+
+
+async def test_a_conversation_that_a_key_has_found_is_found_again_past_its_age(lab: Lab) -> None:
+    found = await lab.talks.get_or_create("ann", key="k1")
+    await lab.talks.create("ann")
+    assert (await lab.talks.get_or_create("ann", key="k1")).id == found.id
+    assert (await lab.talks.get_or_create("ann", key="k2")).id != found.id
 
 
 async def test_a_hide_that_was_undone_is_not_repeated_by_its_key(lab: Lab) -> None:

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from sojourn.project.caller import AGENT_VARIABLES
+
 if TYPE_CHECKING:
     from tests.docs.conftest import Block, Page
 
@@ -42,7 +44,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     here.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("SOJOURN_URL", raising=False)
+    for name in [*os.environ]:
+        if name in AGENT_VARIABLES or name.startswith(("SOJOURN_", "TMUX", "ZELLIJ", "WINDOW", "GIT_")):
+            monkeypatch.delenv(name)
     monkeypatch.chdir(here)
     return here
 

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
@@ -15,6 +16,7 @@ import pytest
 
 import sojourn
 from sojourn import (
+    Claim,
     ContextPolicy,
     Contexts,
     ConversationPolicy,
@@ -26,18 +28,28 @@ from sojourn import (
     Sessions,
     Store,
     Swept,
+    Workspace,
+    WorkspacePolicy,
+    Workspaces,
 )
 from sojourn.engines.contract import Engine
 from sojourn.engines.sqlite.engine import SqliteEngine
 from sojourn.shell.system import Ids
 from sojourn.store import AsyncStore, Settings
 from sojourn.testing.clocks import ManualClock
+from sojourn.testing.places import Directory, MemoryPlaces
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "tools" / "operations.toml").read_text(encoding="utf-8"))
 CLASSES: Final = {
-    **{"Store": Store, "Conversations": Conversations, "Contexts": Contexts, "Sessions": Sessions, "Runner": Runner},
-    **{"Logins": sojourn.Logins, "Directory": sojourn.Directory},
+    "Store": Store,
+    "Conversations": Conversations,
+    "Contexts": Contexts,
+    "Workspaces": Workspaces,
+    "Sessions": Sessions,
+    "Runner": Runner,
+    "Logins": sojourn.Logins,
+    "Directory": sojourn.Directory,
 }
 MINUTE: Final = timedelta(minutes=1)
 NOBODY: Final = sojourn.new_id()
@@ -68,16 +80,18 @@ class Lab:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = ManualClock()
+        self.places = MemoryPlaces(agent="ada")
         self.engine = Counting(cast("Engine", SqliteEngine(str(path / "lab.db"), self.clock.micros, durability="normal")))
         self.store = self.under()
         self.talks = self.store.conversations
         self.contexts = self.store.contexts
+        self.workspaces = self.store.workspaces
         self.id = self.talks.get_or_create("alice").id
         self.talks.extend(self.id, [{"role": "user", "content": f"message {number}"} for number in range(1, 11)])
 
     def under(self, **policy: Any) -> Store:
         """The same store under another policy."""
-        settings = Settings("default", Ids(), ConversationPolicy(**policy))
+        settings = Settings("default", Ids(), ConversationPolicy(**policy), places=lambda: self.places)
         return Store(AsyncStore(cast("Engine", self.engine), settings))
 
     def closed(self) -> str:
@@ -133,6 +147,7 @@ def test_every_operation_is_described() -> None:
         "Store.directory",
         "Store.logins",
         "Store.sessions",
+        "Store.workspaces",
         "Runner.last_error",
         "Runner.passes",
     }
@@ -215,6 +230,39 @@ def gathered_large(lab: Lab) -> None:
 def activated(lab: Lab) -> None:
     gathered(lab)
     lab.contexts.set_active("a")
+
+
+def at_work(lab: Lab, name: str = "lead") -> Workspace:
+    return lab.workspaces.start("implementer", name)
+
+
+def few(lab: Lab) -> Workspaces:
+    """The same workspaces under limits that are reached soon."""
+    inner = lab.store._aio
+    policy = WorkspacePolicy(max_active_per_role={"implementer": 1}, max_claims=0)
+    settings = replace(inner._settings, workspaces=policy)
+    return Store(AsyncStore(inner._engine, settings)).workspaces
+
+
+def in_a_shell(lab: Lab, directory: Directory | None = None) -> Workspaces:
+    """The same workspaces from a shell that has only the project's pointer."""
+    inner = lab.store._aio
+    places = MemoryPlaces(directory or lab.places.directory)
+    return Store(AsyncStore(inner._engine, replace(inner._settings, places=lambda: places))).workspaces
+
+
+def claimed(lab: Lab) -> Claim:
+    return lab.workspaces.claim(at_work(lab).id, "src")
+
+
+def tested(lab: Lab) -> None:
+    lab.workspaces.add_role("tester", base="implementer")
+
+
+def quiet(lab: Lab) -> Workspace:
+    made = at_work(lab)
+    lab.clock.advance(MINUTE)
+    return made
 
 
 Case = tuple[Callable[[Lab], Any], Callable[[Lab, Any], object]]
@@ -301,6 +349,31 @@ TRIPS: Final[dict[tuple[str, str], Case]] = {
     ("Contexts.resume", "the active one"): (activated, lambda lab, _: lab.contexts.resume()),
     ("Contexts.delete", "no large contents"): (gathered, lambda lab, _: lab.contexts.delete("a")),
     ("Contexts.purge", "nothing to do"): (gathered, lambda lab, _: lab.contexts.purge(NOBODY)),
+    ("Workspaces.start", "a built-in role"): (nothing, lambda lab, _: lab.workspaces.start("implementer")),
+    ("Workspaces.start", "a role of the project's own"): (tested, lambda lab, _: lab.workspaces.start("tester")),
+    ("Workspaces.start", "under a limit"): (few, lambda _, kind: kind.start("implementer")),
+    ("Workspaces.start_system", "always"): (nothing, lambda lab, _: lab.workspaces.start_system("monitor")),
+    ("Workspaces.resolve", "by pointer, id or name"): (at_work, lambda lab, _: lab.workspaces.resolve("lead")),
+    ("Workspaces.resolve", "by a tail"): (at_work, lambda lab, made: lab.workspaces.resolve(made.id[-8:])),
+    ("Workspaces.load_active", "nothing to mark"): (at_work, lambda lab, _: lab.workspaces.load_active()),
+    ("Workspaces.load_active", "activity is marked"): (quiet, lambda lab, _: lab.workspaces.load_active()),
+    ("Workspaces.get", "always"): (at_work, lambda lab, made: lab.workspaces.get(made.id)),
+    ("Workspaces.list", "up to 200 sessions"): (at_work, lambda lab, _: lab.workspaces.list()),
+    ("Workspaces.count_active", "up to 200 sessions"): (at_work, lambda lab, _: lab.workspaces.count_active()),
+    ("Workspaces.heartbeat", "always"): (at_work, lambda lab, made: lab.workspaces.heartbeat(made.id)),
+    ("Workspaces.resume", "by an id"): (at_work, lambda lab, made: lab.workspaces.resume(made.id)),
+    ("Workspaces.use", "by an id"): (at_work, lambda lab, made: lab.workspaces.use(made.id)),
+    ("Workspaces.rename", "always"): (at_work, lambda lab, made: lab.workspaces.rename(made.id, "other")),
+    ("Workspaces.update", "always"): (at_work, lambda lab, made: lab.workspaces.update(made.id, {"mood": "good"})),
+    ("Workspaces.end", "by an id"): (at_work, lambda lab, made: lab.workspaces.end(made.id)),
+    ("Workspaces.expire", "always"): (at_work, lambda lab, made: lab.workspaces.expire(made.id)),
+    ("Workspaces.expire_stale", "nothing to do"): (at_work, lambda lab, _: lab.workspaces.expire_stale()),
+    ("Workspaces.claim", "nothing in the way"): (at_work, lambda lab, made: lab.workspaces.claim(made.id, "src")),
+    ("Workspaces.release", "always"): (claimed, lambda lab, claim: lab.workspaces.release(claim)),
+    ("Workspaces.claims", "of one session"): (claimed, lambda lab, _: lab.workspaces.claims()),
+    ("Workspaces.add_role", "a new role"): (nothing, lambda lab, _: tested(lab)),
+    ("Workspaces.remove_role", "not in use"): (tested, lambda lab, _: lab.workspaces.remove_role("tester")),
+    ("Workspaces.roles", "always"): (nothing, lambda lab, _: lab.workspaces.roles()),
     ("Sessions.list", "always"): (nothing, lambda lab, _: lab.store.sessions.list()),
     ("Sessions.list", "with idle>"): (nothing, lambda lab, _: lab.store.sessions.list("idle>1h")),
     ("Sessions.get", "always"): (nothing, lambda lab, _: lab.store.sessions.get(lab.id)),
@@ -531,6 +604,95 @@ def on_ended(name: str, *arguments: object) -> Callable[[Lab], object]:
     return lambda lab: getattr(lab.talks, name)(lab.ended(), *arguments)
 
 
+def over(lab: Lab, way: str = "end") -> str:
+    """The id of a workspace that was ended, or expired."""
+    made = at_work(lab)
+    getattr(lab.workspaces, way)(made.id)
+    return made.id
+
+
+def orphan(lab: Lab) -> Workspaces:
+    """A pointer to nothing."""
+    lab.places.write("terminal", NOBODY)
+    return lab.workspaces
+
+
+def stopped(lab: Lab, name: str, *arguments: object) -> object:
+    """An operation under the lease of a holder that was stopped until it had run out."""
+    made = at_work(lab)
+    with lab.workspaces.hold(made.id) as held:
+        lab.clock.advance(2 * MINUTE)
+        return getattr(lab.workspaces, name)(made.id, *arguments, lease=held.lease)
+
+
+def key_of_another(call: Callable[[Workspaces, Workspace], object]) -> Callable[[Lab], object]:
+    """An operation under a key that another one of the project has had."""
+
+    def both(lab: Lab) -> object:
+        lab.workspaces.add_role("tester", base="implementer", key="k")
+        return call(lab.workspaces, at_work(lab))
+
+    return both
+
+
+def the_lead(lab: Lab) -> str:
+    """The id of the one workspace, made when there is none."""
+    found = list(lab.workspaces.list())
+    return found[0].id if found else at_work(lab).id
+
+
+def lost_among_others(lab: Lab) -> object:
+    """Of a role that may have one, one is lost, one is live, and the lost one comes back."""
+    made = at_work(lab)
+    with lab.workspaces.hold(made.id):
+        lab.places.host_of.kill(made.id)
+        few(lab).start("implementer")
+        return few(lab).heartbeat(made.id)
+
+
+def hold_twice(lab: Lab) -> object:
+    made = at_work(lab)
+    with lab.workspaces.hold(made.id), lab.workspaces.hold(made.id):
+        return None
+
+
+def enter(lab: Lab, id: str) -> object:
+    with lab.workspaces.hold(id):
+        return None
+
+
+def pointer_held(lab: Lab, name: str) -> object:
+    """An operation that wants the project's pointer, which a live session has."""
+    shell = in_a_shell(lab)
+    one = shell.start("implementer")
+    other = lab.workspaces.start("implementer")
+    if name == "start":
+        return shell.start(one.role, pointer="project")
+    return getattr(shell, name)(other.id, pointer="project")
+
+
+def not_writable(lab: Lab) -> object:
+    lab.places.directory.writable = False
+    return lab.workspaces.start("implementer")
+
+
+def two_fit(lab: Lab) -> object:
+    at_work(lab, "lead-one")
+    at_work(lab, "lead-two")
+    return lab.workspaces.resolve("lead")
+
+
+def claim_twice(lab: Lab) -> object:
+    claimed(lab)
+    return lab.workspaces.claim(at_work(lab, "other").id, "src/a.py")
+
+
+def used_role(lab: Lab) -> object:
+    tested(lab)
+    lab.workspaces.start("tester")
+    return lab.workspaces.remove_role("tester")
+
+
 LARGE: Final = {"note": "x" * 256_001}
 
 RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
@@ -681,6 +843,95 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("Contexts.resume", "EndedError"): lambda lab: lab.contexts.resume(lab.closed()),
     ("Contexts.delete", "InvalidNameError"): lambda lab: lab.contexts.delete(""),
     ("Contexts.purge", "KeyReusedError"): purge_with_a_used_key,
+    ("Workspaces.start", "UnknownRoleError"): lambda lab: lab.workspaces.start("tester"),
+    ("Workspaces.start", "NameTakenError"): lambda lab: [at_work(lab) for _ in range(2)],
+    ("Workspaces.start", "InvalidNameError"): lambda lab: at_work(lab, "a--b"),
+    ("Workspaces.start", "PointerHeldError"): lambda lab: pointer_held(lab, "start"),
+    ("Workspaces.start", "PointerError"): not_writable,
+    ("Workspaces.start", "NoProjectError"): lambda lab: in_a_shell(lab, Directory(project=None)).start("implementer"),
+    ("Workspaces.start", "LimitError"): lambda lab: [few(lab).start("implementer") for _ in range(2)],
+    ("Workspaces.start", "KeyReusedError"): (
+        keyed(lambda lab, more: lab.workspaces.start(**more), {"role": "implementer"}, {"role": "architect"})
+    ),
+    ("Workspaces.start", "InvalidValueError"): lambda lab: in_a_shell(lab).start("implementer", pointer="terminal"),
+    ("Workspaces.start_system", "UnknownRoleError"): lambda lab: lab.workspaces.start_system("tester"),
+    ("Workspaces.start_system", "KeyReusedError"): (
+        keyed(lambda lab, more: lab.workspaces.start_system(**more), {"role": "monitor"}, {"role": "architect"})
+    ),
+    ("Workspaces.resolve", "NoSessionError"): lambda lab: lab.workspaces.resolve(),
+    ("Workspaces.resolve", "NotFoundError"): lambda lab: lab.workspaces.resolve("nobody"),
+    ("Workspaces.resolve", "AmbiguousError"): two_fit,
+    ("Workspaces.resolve", "OrphanPointerError"): lambda lab: orphan(lab).resolve(),
+    ("Workspaces.load_active", "NoSessionError"): lambda lab: lab.workspaces.load_active(),
+    ("Workspaces.load_active", "EndedError"): lambda lab: lab.workspaces.load_active(over(lab)),
+    ("Workspaces.load_active", "ExpiredError"): lambda lab: lab.workspaces.load_active(over(lab, "expire")),
+    ("Workspaces.load_active", "OrphanPointerError"): lambda lab: orphan(lab).load_active(),
+    ("Workspaces.list", "InvalidValueError"): lambda lab: lab.workspaces.list(limit=0),
+    ("Workspaces.list", "InvalidCursorError"): lambda lab: lab.workspaces.list(after="x"),
+    ("Workspaces.heartbeat", "NotFoundError"): lambda lab: lab.workspaces.heartbeat(NOBODY),
+    ("Workspaces.heartbeat", "EndedError"): lambda lab: lab.workspaces.heartbeat(over(lab)),
+    ("Workspaces.heartbeat", "ExpiredError"): lambda lab: lab.workspaces.heartbeat(over(lab, "expire")),
+    ("Workspaces.heartbeat", "LeaseLostError"): lambda lab: stopped(lab, "heartbeat"),
+    ("Workspaces.heartbeat", "LimitError"): lost_among_others,
+    ("Workspaces.resume", "NotFoundError"): lambda lab: lab.workspaces.resume("nobody"),
+    ("Workspaces.resume", "EndedError"): lambda lab: lab.workspaces.resume(over(lab)),
+    ("Workspaces.resume", "ExpiredError"): lambda lab: lab.workspaces.resume(over(lab, "expire")),
+    ("Workspaces.resume", "PointerHeldError"): lambda lab: pointer_held(lab, "resume"),
+    ("Workspaces.use", "NotFoundError"): lambda lab: lab.workspaces.use("nobody"),
+    ("Workspaces.use", "EndedError"): lambda lab: lab.workspaces.use(over(lab)),
+    ("Workspaces.use", "ExpiredError"): lambda lab: lab.workspaces.use(over(lab, "expire")),
+    ("Workspaces.use", "PointerHeldError"): lambda lab: pointer_held(lab, "use"),
+    ("Workspaces.rename", "NotFoundError"): lambda lab: lab.workspaces.rename(NOBODY, "other"),
+    ("Workspaces.rename", "NameTakenError"): lambda lab: lab.workspaces.rename(at_work(lab).id, at_work(lab, "other").name),
+    ("Workspaces.rename", "InvalidNameError"): lambda lab: lab.workspaces.rename(NOBODY, "a\n"),
+    ("Workspaces.rename", "EndedError"): lambda lab: lab.workspaces.rename(over(lab), "other"),
+    ("Workspaces.rename", "ExpiredError"): lambda lab: lab.workspaces.rename(over(lab, "expire"), "other"),
+    ("Workspaces.update", "NotFoundError"): lambda lab: lab.workspaces.update(NOBODY),
+    ("Workspaces.update", "EndedError"): lambda lab: lab.workspaces.update(over(lab)),
+    ("Workspaces.update", "ExpiredError"): lambda lab: lab.workspaces.update(over(lab, "expire")),
+    ("Workspaces.update", "LeaseLostError"): lambda lab: stopped(lab, "update", {"a": 1}),
+    ("Workspaces.update", "LimitError"): lambda lab: lab.workspaces.update(at_work(lab).id, LARGE),
+    ("Workspaces.update", "InvalidValueError"): lambda lab: lab.workspaces.update(NOBODY, {"x": object()}),
+    ("Workspaces.update", "KeyReusedError"): keyed(
+        lambda lab, more: lab.workspaces.update(the_lead(lab), **more), {"set": {"a": 1}}, {"set": {"a": 2}}
+    ),
+    ("Workspaces.hold", "NotFoundError"): lambda lab: enter(lab, NOBODY),
+    ("Workspaces.hold", "LeaseHeldError"): hold_twice,
+    ("Workspaces.hold", "EndedError"): lambda lab: enter(lab, over(lab)),
+    ("Workspaces.hold", "ExpiredError"): lambda lab: enter(lab, over(lab, "expire")),
+    ("Workspaces.end", "NoSessionError"): lambda lab: lab.workspaces.end(),
+    ("Workspaces.end", "NotFoundError"): lambda lab: lab.workspaces.end("nobody"),
+    ("Workspaces.end", "OrphanPointerError"): lambda lab: orphan(lab).end(),
+    ("Workspaces.claim", "LeaseHeldError"): claim_twice,
+    ("Workspaces.claim", "InvalidValueError"): lambda lab: lab.workspaces.claim(NOBODY, "../x"),
+    ("Workspaces.claim", "EndedError"): lambda lab: lab.workspaces.claim(over(lab), "src"),
+    ("Workspaces.claim", "ExpiredError"): lambda lab: lab.workspaces.claim(over(lab, "expire"), "src"),
+    ("Workspaces.claim", "LeaseLostError"): lambda lab: stopped(lab, "claim", "src"),
+    ("Workspaces.claim", "LimitError"): lambda lab: few(lab).claim(at_work(lab).id, "src"),
+    ("Workspaces.claim", "KeyReusedError"): keyed(
+        lambda lab, more: lab.workspaces.claim(the_lead(lab), **more), {"resource": "a"}, {"resource": "b"}
+    ),
+    ("Workspaces.release", "InvalidValueError"): lambda lab: lab.workspaces.release(cast("Any", "src")),
+    ("Workspaces.claims", "InvalidValueError"): lambda lab: lab.workspaces.claims("/etc"),
+    ("Workspaces.add_role", "InvalidNameError"): lambda lab: lab.workspaces.add_role("a-b", base="architect"),
+    ("Workspaces.add_role", "UnknownRoleError"): lambda lab: lab.workspaces.add_role("tester", base="writer"),
+    ("Workspaces.add_role", "NameTakenError"): lambda lab: lab.workspaces.add_role("monitor", base="architect"),
+    ("Workspaces.remove_role", "InvalidNameError"): lambda lab: lab.workspaces.remove_role("monitor"),
+    ("Workspaces.remove_role", "RoleInUseError"): used_role,
+    ("Workspaces.heartbeat", "KeyReusedError"): key_of_another(lambda kind, made: kind.heartbeat(made.id, key="k")),
+    ("Workspaces.resume", "KeyReusedError"): key_of_another(lambda kind, made: kind.resume(made.id, key="k")),
+    ("Workspaces.use", "KeyReusedError"): key_of_another(lambda kind, made: kind.use(made.id, key="k")),
+    ("Workspaces.rename", "KeyReusedError"): key_of_another(lambda kind, made: kind.rename(made.id, "other", key="k")),
+    ("Workspaces.end", "KeyReusedError"): key_of_another(lambda kind, made: kind.end(made.id, key="k")),
+    ("Workspaces.expire", "KeyReusedError"): key_of_another(lambda kind, made: kind.expire(made.id, key="k")),
+    ("Workspaces.expire_stale", "KeyReusedError"): key_of_another(lambda kind, made: kind.expire_stale(key="k")),
+    ("Workspaces.release", "KeyReusedError"): key_of_another(
+        lambda kind, made: kind.release(kind.claim(made.id, "src"), key="k")
+    ),
+    ("Workspaces.add_role", "KeyReusedError"): key_of_another(
+        lambda kind, made: kind.add_role("writer", base="architect", key="k")
+    ),
+    ("Workspaces.remove_role", "KeyReusedError"): key_of_another(lambda kind, made: kind.remove_role("writer", key="k")),
     ("Sessions.list", "InvalidValueError"): lambda lab: lab.store.sessions.list("colour:red"),
     ("Sessions.list", "InvalidCursorError"): lambda lab: lab.store.sessions.list(after="x"),
     ("Sessions.events", "InvalidValueError"): lambda lab: lab.store.sessions.events(lab.id, limit=0),

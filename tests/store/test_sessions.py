@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sojourn import InvalidCursorError, InvalidValueError, NotFoundError
+from sojourn import InvalidCursorError, InvalidValueError, KeyReusedError, NotFoundError
 
 if TYPE_CHECKING:
     from tests.conversations.conftest import Lab
@@ -137,3 +137,16 @@ async def test_any_session_can_be_deleted(lab: Lab) -> None:
     assert await lab.store.sessions.delete("nothing") is False
     assert await lab.talks.get(made) is None
     assert await listed(lab, "state:all") == []
+
+
+async def test_the_same_key_again_gives_the_first_answer(lab: Lab) -> None:
+    made = await lab.talk("hello")
+    other = await lab.talk("hello", user="bob")
+    sessions = lab.store.sessions
+    ended = await sessions.end(made, reason="by hand", key="k1")
+    assert await sessions.end(made, reason="by hand", key="k1") == ended
+    with pytest.raises(KeyReusedError):
+        await sessions.end(made, reason="otherwise", key="k1")
+    assert await sessions.delete(other, key="k2") is True
+    assert await sessions.delete(other, key="k2") is True
+    assert await sessions.delete(other, key="k3") is False

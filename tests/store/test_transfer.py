@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,14 +18,9 @@ async def lines_of(store: AsyncStore, **only: Any) -> list[str]:
     return [line async for line in store.export(**only)]
 
 
-def another(lab: Lab, tmp_path: Path) -> AsyncStore:
+def another(lab: Lab) -> AsyncStore:
     """An empty store of the same engine at another place."""
-    if lab.engine == "memory":
-        return lab.open()
-    here, lab.path = lab.path, tmp_path / "other.db"
-    store = lab.open()
-    lab.path = here
-    return store
+    return lab.elsewhere()
 
 
 async def filled(lab: Lab) -> list[str]:
@@ -72,12 +66,12 @@ async def picture(store: AsyncStore, talks: list[str]) -> list[Any]:
     return found
 
 
-async def test_what_is_loaded_is_what_was_exported(lab: Lab, tmp_path: Path) -> None:
+async def test_what_is_loaded_is_what_was_exported(lab: Lab) -> None:
     talks = await filled(lab)
     lines = await lines_of(lab.store)
     assert json.loads(lines[0])["format"] == "sojourn"
     assert all(isinstance(json.loads(line), dict) and line.endswith("\n") for line in lines)
-    other = another(lab, tmp_path)
+    other = another(lab)
     loaded = await other.load(lines)
     assert (loaded.sessions, loaded.present) == (4, 0)
     assert loaded.entries > 90
@@ -93,9 +87,9 @@ async def test_what_is_loaded_is_what_was_exported(lab: Lab, tmp_path: Path) -> 
     assert await lines_of(other) == lines
 
 
-async def test_what_was_loaded_goes_on_where_it_stopped(lab: Lab, tmp_path: Path) -> None:
+async def test_what_was_loaded_goes_on_where_it_stopped(lab: Lab) -> None:
     talks = await filled(lab)
-    other = another(lab, tmp_path)
+    other = another(lab)
     await other.load(await lines_of(lab.store))
     for store in (lab.store, other):
         fork = await store.conversations.fork(talks[0])
@@ -105,10 +99,10 @@ async def test_what_was_loaded_goes_on_where_it_stopped(lab: Lab, tmp_path: Path
         assert len(await store.conversations.messages(fork.id)) > 60
 
 
-async def test_loading_again_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+async def test_loading_again_changes_nothing(lab: Lab) -> None:
     talks = await filled(lab)
     lines = await lines_of(lab.store)
-    other = another(lab, tmp_path)
+    other = another(lab)
     await other.load(lines)
     before = await picture(other, talks)
     again = await other.load(lines)
@@ -116,10 +110,10 @@ async def test_loading_again_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     assert await picture(other, talks) == before
 
 
-async def test_a_load_that_was_stopped_is_taken_up(lab: Lab, tmp_path: Path) -> None:
+async def test_a_load_that_was_stopped_is_taken_up(lab: Lab) -> None:
     made = await lab.talk(*lab.numbered(450), talks=lab.under(fold_above=None).conversations)
     lines = await lines_of(lab.store)
-    other = another(lab, tmp_path)
+    other = another(lab)
 
     def broken() -> Any:
         yield from lines[:300]
@@ -143,18 +137,18 @@ async def test_a_load_leaves_alone_what_is_there(lab: Lab) -> None:
     assert await lab.texts(made) == ["a", "b"]
 
 
-async def test_a_fork_whose_parent_was_deleted_is_exported_whole(lab: Lab, tmp_path: Path) -> None:
+async def test_a_fork_whose_parent_was_deleted_is_exported_whole(lab: Lab) -> None:
     made = await lab.talk("a", "b")
     fork = await lab.talks.fork(made)
     await lab.talks.append(fork.id, "user", "c")
     await lab.talks.delete(made)
     await lab.store.sweep()
-    other = another(lab, tmp_path)
+    other = another(lab)
     await other.load(await lines_of(lab.store))
     assert lab.shown(await other.conversations.messages(fork.id)) == ["a", "b", "c"]
 
 
-async def test_an_export_may_be_of_one_person_or_of_some_kinds(lab: Lab, tmp_path: Path) -> None:
+async def test_an_export_may_be_of_one_person_or_of_some_kinds(lab: Lab) -> None:
     made = await lab.talk("a")
     await lab.talk("b", user="bob")
     lines = [json.loads(line) for line in await lines_of(lab.store, owner="ann")]
@@ -164,27 +158,27 @@ async def test_an_export_may_be_of_one_person_or_of_some_kinds(lab: Lab, tmp_pat
         await lines_of(lab.store, kinds=["gossip"])
 
 
-async def test_one_tenant_may_be_loaded_into_another(lab: Lab, tmp_path: Path) -> None:
+async def test_one_tenant_may_be_loaded_into_another(lab: Lab) -> None:
     made = await lab.talk("a")
     lines = await lines_of(lab.store)
-    other = another(lab, tmp_path).for_tenant("acme")
+    other = another(lab).for_tenant("acme")
     await other.load(lines)
     assert lab.shown(await other.conversations.messages(made)) == ["a"]
     assert (await other.conversations.get_or_create("ann")).id == made
 
 
-async def test_keys_are_remembered_with_their_messages(lab: Lab, tmp_path: Path) -> None:
+async def test_keys_are_remembered_with_their_messages(lab: Lab) -> None:
     made = await lab.talk()
     first = await lab.talks.append(made, "user", "x", key="k1")
-    other = another(lab, tmp_path)
+    other = another(lab)
     await other.load(await lines_of(lab.store))
     assert await other.conversations.append(made, "user", "x", key="k1") == first
 
 
-async def test_an_empty_store_is_exported_as_one_line(lab: Lab, tmp_path: Path) -> None:
+async def test_an_empty_store_is_exported_as_one_line(lab: Lab) -> None:
     lines = await lines_of(lab.store)
     assert len(lines) == 1
-    loaded = await another(lab, tmp_path).load(lines)
+    loaded = await another(lab).load(lines)
     assert (loaded.sessions, loaded.entries) == (0, 0)
 
 
@@ -207,10 +201,10 @@ async def test_what_is_no_export_is_refused_and_nothing_is_stored(lab: Lab, line
     assert await lab.events() == []
 
 
-async def test_an_export_with_a_gap_is_refused(lab: Lab, tmp_path: Path) -> None:
+async def test_an_export_with_a_gap_is_refused(lab: Lab) -> None:
     made = await lab.talk("a", "b", "c")
     lines = await lines_of(lab.store)
-    other = another(lab, tmp_path)
+    other = another(lab)
     with pytest.raises(CorruptError):
         await other.load(line for line in lines if '"sequence":2' not in line)
     assert await other.conversations.get(made) is None

@@ -15,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words in (["--version"], ["-V"]):
             return _version()
+        code = _quickly(words)
+        if code is not None:
+            return code
         from sojourn.cli.program import run
 
         return run(words, own_process=arguments is None)
@@ -30,6 +33,26 @@ def _open_missing_streams() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  # for as long as the process lives
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _quickly(words: list[str]) -> int | None:
+    """What prompts and hooks ask, answered without a parser where that is possible."""
+    if words[:1] == ["st"]:
+        words[0] = "status"
+    about = 2 if words[:2] == ["workspace", "status"] else int(words[:1] in (["status"], ["prompt"]))
+    if not about:
+        return None
+    if words[0] == "prompt":
+        from sojourn.cli.prompt import answer_quickly
+    else:
+        from sojourn.cli.status import answer_quickly
+
+    try:
+        return answer_quickly(words[about:])
+    except OSError as error:
+        from sojourn.cli.program import output_failed
+
+        return output_failed(error)
 
 
 def _version() -> int:

@@ -26,6 +26,8 @@ def advise(call: Call, error: SojournError) -> SojournError:
         hint = f"Put a backup in its place: {call.command('restore BACKUP')}"
     elif "mode=ro" in hint and "Open it" in hint:
         hint = "Leave ?mode=ro out of the URL to write."
+    elif "add_role()" in hint:
+        hint = hint.replace("add_role() adds one", call.command("workspace role add ROLE --base implementer") + " adds one")
     elif "messages()" in hint:
         hint = f"To see what is there: {call.command('conversation show ID')}"
     elif "directory.add_user" in hint:

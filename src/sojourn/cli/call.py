@@ -42,6 +42,8 @@ class Call:
         self.arguments = arguments
         self.options = options
         self.output = output
+        self.mending = False
+        """Whether this command looks after what is wrong with a project's directory, and so must not be refused for it."""
         self._open: list[Store] = []
 
     def __enter__(self) -> Call:
@@ -107,9 +109,9 @@ class Call:
             )
         if given is not None:
             return _as_url(given)
-        from sojourn.store import default_url
+        from sojourn.project.root import default_url
 
-        return default_url()
+        return default_url(mending=self.mending)
 
     @property
     def path(self) -> Path | None:

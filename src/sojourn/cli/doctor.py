@@ -58,6 +58,7 @@ def fill(_: str, parser: Parser) -> None:
 
 def doctor(call: Call) -> int:
     """``doctor``."""
+    call.mending = True
     path = call.path
     if not call.exists:
         call.store()  # raises, and says what to do

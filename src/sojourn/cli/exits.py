@@ -64,6 +64,17 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "engine.unsupported": CONFIGURATION,
         "engine.closed": FAILED,
         "fold.summariser": FAILED,
+        # workspaces and projects
+        "session.ambiguous": AMBIGUOUS,
+        "workspace.none": NOTHING_THERE,
+        "pointer.orphan": NOTHING_THERE,
+        "pointer.held": CONFLICT,
+        "pointer.failed": FAILED,
+        "role.unknown": USAGE,
+        "role.in_use": CONFLICT,
+        "project.none": NOTHING_THERE,
+        "project.unsafe": UNSAFE,
+        "project.copied": CONFIGURATION,
         "login.binding": CONFLICT,
         "login.stale": SIGN_IN_NEEDED,
         # the command line's own, below

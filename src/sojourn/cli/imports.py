@@ -44,6 +44,15 @@ def fill(_: str, parser: Parser) -> None:
         "Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
     )
     made.add_argument("source", metavar="SRC", help="its database")
+    made = parser.command(
+        "tkt",
+        "take over who was at work, from a project's .tkt directory",
+        tkt,
+        examples="sojourn import tkt . --dry-run\nsojourn import tkt ~/src/app",
+        more="Into the project of the working directory (see: sojourn init), whose pointer is set to the session that tkt's\n"
+        "names. Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
+    )
+    made.add_argument("source", metavar="SRC", help="the project, its .tkt, or the database in it")
 
 
 def openjarvis(call: Call) -> None:
@@ -75,6 +84,19 @@ def mud(call: Call) -> None:
     source, store = _source(call, "the MUD server", FILE), _store(call)
     with call.output.progress("imported") as progress:
         report = import_mud(store, source, dry_run=call.dry_run, progress=progress)
+    call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
+def tkt(call: Call) -> None:
+    """``import tkt``."""
+    from sojourn.formats.tkt import database, import_tkt
+    from sojourn.project import here
+
+    here().project_id()  # before a store is made
+    call.arguments.source = str(database(call.arguments.source))
+    source, store = _source(call, "tkt"), _store(call)
+    with call.output.progress("imported") as progress:
+        report = import_tkt(store, source, dry_run=call.dry_run, progress=progress)
     call.output.answer(report.document(), [], "\n".join(report.lines()))
 
 

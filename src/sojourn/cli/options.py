@@ -20,7 +20,8 @@ Run: TypeAlias = "Callable[[Call], int | None]"
 
 IN_SHORT: Final = (
     "options of every command, before or behind it (sojourn --help explains them):\n"
-    "  --store URL  --tenant NAME  --session REF  --json  --jsonl  -q  -y  --dry-run  --no-color"
+    "  --store URL  --tenant NAME  --session REF  --json  --jsonl  -q  -y  --dry-run  --no-color\n"
+    "  --trust-root"
 )
 
 IN_FULL: Final = """\
@@ -28,13 +29,15 @@ options of every command, before or behind it:
   --store URL       which store: sqlite:///relative.db, sqlite:////absolute.db, or a path with a slash or ending in .db.
                     Without it SOJOURN_URL, else the project's (.sojourn/sojourn.db here or above), else your own
   --tenant NAME     whose sessions (default: default)
-  --session REF     who acts, where a command records it (conversations do not)
+  --session REF     which workspace session is meant: an id, the end of one, a name, the beginning of one, - for the
+                    one before. Without it SOJOURN_SESSION, else the agent's, terminal's or project's pointer
   --json            one JSON document: {"schema_version":1,"data":...}; errors too, on standard error
   --jsonl           one JSON document a line
   -q, --quiet       whole ids only, one a line
   -y, --yes         do not ask before something is removed
   --dry-run         say what would be done, and do nothing
   --no-color        no colours (as NO_COLOR in the environment)
+  --trust-root      use a project that belongs to somebody else (as SOJOURN_TRUST_ROOT=1), in containers
   --version         the version
   -h, --help        this, or a command's own help"""
 
@@ -50,6 +53,7 @@ class Options:
     yes: bool = False
     dry_run: bool = False
     colour: bool = True
+    trust_root: bool = False
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +77,14 @@ def reveal(parser: argparse.ArgumentParser) -> None:
 _GLOBAL: Final = (
     (("--store",), True, "which store"),
     (("--tenant",), True, "whose sessions"),
-    (("--session",), True, "who acts"),
+    (("--session",), True, "which workspace session"),
     (("--json",), False, "one JSON document"),
     (("--jsonl",), False, "one JSON document a line"),
     (("-q", "--quiet"), False, "whole ids only"),
     (("-y", "--yes"), False, "do not ask"),
     (("--dry-run",), False, "do nothing, and say what would be done"),
     (("--no-color",), False, "no colours"),
+    (("--trust-root",), False, "use a project that belongs to somebody else"),
 )
 
 
@@ -97,6 +102,7 @@ def of_namespace(found: argparse.Namespace) -> Options:
         given.get("global_yes", False),
         given.get("global_dry_run", False),
         not given.get("global_no_color", False),
+        given.get("global_trust_root", False),
     )
 
 

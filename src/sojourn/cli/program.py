@@ -23,9 +23,18 @@ GROUPS: Final = (
         (
             ("conversation", "what people and an application have said to each other, over all channels"),
             ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
+            ("workspace", "who is at work in a project, in which role, on what"),
+            ("status", "who am I here (also: st)"),
             ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
             ("demo", "a guided run through everything, in a throw-away store"),
+        ),
+    ),
+    (
+        "set up a project",
+        (
+            ("init", "make a project of a directory; --hooks tells a coding agent what others have claimed"),
+            ("prompt", "show in the shell's prompt who you are"),
         ),
     ),
     (
@@ -89,7 +98,7 @@ class RootParser(Parser):
         """A command without its noun is a common slip."""
         if word in ("version", "help"):
             return f"'sojourn --{word}'"
-        for noun in ("conversation", "session", "context", "login"):
+        for noun in ("conversation", "session", "context", "workspace", "login"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:
@@ -157,6 +166,8 @@ def _run(words: list[str], output: Output) -> int:
         sys.stderr.write(_help_for(words))
         return USAGE
     _check_text(found)
+    if chosen.trust_root:
+        os.environ["SOJOURN_TRUST_ROOT"] = "1"  # for what is run by this command too
     with Call(found, chosen, output) as call:
         try:
             return run_it(call) or OK

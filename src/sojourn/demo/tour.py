@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import quote
 
 import sojourn
+from sojourn.errors import LeaseHeldError
 from sojourn.formats.openjarvis import import_openjarvis
 from sojourn.kinds.conversations.model import Conversation, Message
 from sojourn.sync.opening import open as open_store
@@ -44,9 +45,7 @@ class Tour:
 
     def run(self) -> None:
         """All steps."""
-        self._say(
-            "Sojourn keeps sessions. This is a tour of two kinds, conversations and contexts, in a throw-away SQLite store."
-        )
+        self._say("Sojourn keeps sessions. A tour of conversations, contexts and workspaces, in a throw-away SQLite store.")
         with open_store(self._url) as store:
             self._move_in(store)
             self._list(store)
@@ -54,6 +53,7 @@ class Tour:
             self._search(store)
             self._pull_the_plug(store)
             self._gather(store)
+            self._share(store)
             if self._keep is not None:
                 store.backup(self._keep)
         self._what_next()
@@ -149,6 +149,31 @@ class Tour:
         for left in found.left_out:
             self._line(f"    {left.sequence:>3} {left.kind:<10} left out: {left.tokens:,} tokens ({left.reason})")
         self._check([item.sequence for item in found.artifacts] == [1, 4], "the assembly took something else")
+
+    def _share(self, store: Store) -> None:
+        self._title("Share a project: agents claim what they work on, and nobody takes another's name or files.")
+        kind, project = store.workspaces, "demo"
+        lead = kind.start("architect", "lead", project_id=project)
+        first, second = (kind.start("implementer", project_id=project) for _ in range(2))
+        for one in (lead, first, second):
+            self._line(f"    {one.id[-8:]}  {one.role:<12} {one.name:<18} {one.state}")
+        claim = kind.claim(first.id, "src/")
+        self._line(f"{first.name} claims src/ (number {claim.fence})")
+        try:
+            kind.claim(second.id, "src/sensor.py")
+        except LeaseHeldError as error:
+            self._line(f"{second.name} is told: {error.message}")
+            self._check(error.holder == first.id, "somebody else has the claim")
+        else:
+            self._check(False, "two have claims that overlap")
+        kind.end(first.id, reason="done")
+        taken = kind.claim(second.id, "src/sensor.py")
+        self._line(f"{first.name} ends, and {second.name} claims src/sensor.py (number {taken.fence})")
+        again = kind.start("implementer", first.name, project_id=project)
+        self._line(f"the name {again.name} is free again; at work: {kind.count_active(project_id=project)}")
+        self._check(
+            taken.fence > claim.fence and kind.count_active(project_id=project)["implementer"] == 2, "not two are there"
+        )
 
     def _killed_writer(self, conversation: str, text: str) -> tuple[int, int]:
         """Have a child append and kill it when it has said so; the sequence it said, and its exit status."""

@@ -82,6 +82,21 @@ async def _sqlite(opening: Opening) -> Engine:
     return cast("Engine", made)
 
 
+async def _postgres(opening: Opening) -> Engine:
+    try:
+        from sojourn.engines.postgres import aio, engine, settings
+    except ImportError as error:
+        raise UnsupportedError(
+            f"{shown_url(opening.url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
+        ) from error
+    kind = engine.PostgresEngine if opening.blocking else aio.AsyncPostgresEngine
+    options = opening.options
+    chosen = settings.settings_of(
+        opening.url, opening.clock, options.timeout, options.more, lazy=opening.durability == "normal"
+    )
+    return cast("Engine", await kind.opened(chosen, migrate=opening.migrate))
+
+
 async def _unfinished(opening: Opening) -> Engine:
     raise UnsupportedError(
         f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
@@ -92,7 +107,8 @@ async def _unfinished(opening: Opening) -> Engine:
 _OPENERS: dict[str, Callable[[Opening], Coroutine[Any, Any, Engine]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
-    "postgresql": _unfinished,
+    "postgres": _postgres,
+    "postgresql": _postgres,
     "redis": _unfinished,
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
-from sojourn.core.batch import Answer, Batch, Change, Guard, NewEntry, Reason, Refusal, Write
+from sojourn.core.batch import Answer, Batch, Change, Create, Delete, Guard, NewEntry, Point, Reason, Refusal, Write
 from sojourn.core.codec import check_key
 from sojourn.core.ids import is_id
 from sojourn.core.query import EntryQuery
@@ -36,7 +36,7 @@ T = TypeVar("T")
 TRIES: Final = 64
 """How often an operation decides again after losing to others before it gives up; each loss means that somebody won."""
 
-_NEVER: Final = Guard(open=False, version=-1)
+NEVER: Final = Guard(open=False, version=-1)
 
 STALE: Final[frozenset[Reason]] = frozenset({"present", "version", "phase", "epoch"})
 """Refusals that mean the snapshot was stale, so that deciding again may help."""
@@ -71,13 +71,35 @@ class Unit:
         """
         if operation is None:
             return None
-        probe = Write(session.id, _NEVER, (NewEntry(""),) if with_entry else ())
+        probe = Write(session.id, NEVER, (NewEntry(""),) if with_entry else ())
         answer = await self.attempt(session.home, probe, key=operation, fingerprint=mark)
         if answer.refusal is None:
             return answer
         if answer.refusal.reason == "key":
             raise refused(answer.refusal, session.kind)
         return None
+
+    async def asked(self, home: str, operation: str | None, mark: str, what: str = "session") -> Answer | None:
+        """The answer an operation id has in a home already; None when it has none.
+
+        `KeyReusedError` when it was used for something else. Asked with a guard that never holds, so that nothing is stored.
+        """
+        if operation is None:
+            return None
+        probe = Point(AliasKey(home, "never", home), None, -1)
+        answer = await self.attempt(home, probe, key=operation, fingerprint=mark)
+        if answer.refusal is None:
+            return answer
+        if answer.refusal.reason == "key":
+            raise refused(answer.refusal, what)
+        return None
+
+    async def note(self, home: str, operation: str | None, mark: str, **results: int) -> None:
+        """Keep what an operation id of several commits came to, as the counters of a session that nobody ever sees."""
+        if operation is not None:
+            made = self.new_id(home)
+            kept = Create(made, "note", state="pending", counters=results)
+            await self.commit(home, kept, Delete(made), key=operation, fingerprint=mark)
 
     async def remember(self, home: str, operation: str | None, mark: str) -> None:
         """Keep an operation id whose operation has nothing to commit, so that asking again does nothing later either."""

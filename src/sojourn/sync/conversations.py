@@ -31,12 +31,14 @@ class Conversations:
         channel_user_id: str | int = "",
         display_name: str = "",
         with_messages: bool = True,
+        key: str | None = None,
     ) -> Conversation:
         """The person's current conversation, or a new one when there is none, it has ended, or it is past its age.
 
         By ``user_id``, or by a channel handle alone (an unknown handle creates a person for it). Both given: the handle is
         linked; a new handle in a channel replaces and frees the person's old one there; one that another person holds is a
-        `ConflictError` and nothing changes. One conversation, however many processes ask at once: idempotent.
+        `ConflictError` and nothing changes. One conversation, however many processes ask at once: idempotent. The same
+        ``key`` again gives the same conversation, also when it is past its age by then.
         """
         return run_sync(
             self._aio.get_or_create(
@@ -45,6 +47,7 @@ class Conversations:
                 channel_user_id=channel_user_id,
                 display_name=display_name,
                 with_messages=with_messages,
+                key=key,
             )
         )
 
@@ -253,13 +256,13 @@ class Conversations:
         """The user a channel handle belongs to."""
         return run_sync(self._aio.resolve(channel, channel_user_id))
 
-    def decay(self, max_age: timedelta | None = None, *, limit: int | None = None) -> int:
+    def decay(self, max_age: timedelta | None = None, *, limit: int | None = None, key: str | None = None) -> int:
         """Archive (or delete, by policy) conversations whose last message is at least ``max_age`` old; how many.
 
         Without ``max_age`` the policy's counts (nothing decays when it has none). ``timedelta(0)`` means everything. Age is
         looked at again inside each commit, so that what just got a message stays.
         """
-        return run_sync(self._aio.decay(max_age, limit=limit))
+        return run_sync(self._aio.decay(max_age, limit=limit, key=key))
 
     def end(self, id: str, *, reason: str = "", key: str | None = None) -> Conversation:
         """Close it: readable, listed with ``active_only=False``, no more appends. Idempotent; the first end time is kept."""

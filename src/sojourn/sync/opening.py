@@ -8,6 +8,7 @@ from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
+from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
 from sojourn.store import make_async_store
@@ -25,6 +26,7 @@ def open(  # the name is the package's: sojourn.open
     ids: UserIds | None = None,
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
+    workspaces: WorkspacePolicy | None = None,
     logins: LoginPolicy | None = None,
     directory: DirectoryLike | Literal[False] | None = None,
 ) -> Store:
@@ -53,6 +55,7 @@ def open(  # the name is the package's: sojourn.open
         ids=ids,
         conversations=conversations,
         contexts=contexts,
+        workspaces=workspaces,
         logins=logins,
         directory=directory,
     )

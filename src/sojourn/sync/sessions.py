@@ -32,10 +32,10 @@ class Sessions:
         """The newest events of one session that are still kept, oldest first."""
         return run_sync(self._aio.events(id, limit=limit))
 
-    def end(self, id: str, *, reason: str = "") -> SessionInfo:
+    def end(self, id: str, *, reason: str = "", key: str | None = None) -> SessionInfo:
         """Close a session; idempotent, the first end time is kept."""
-        return run_sync(self._aio.end(id, reason=reason))
+        return run_sync(self._aio.end(id, reason=reason, key=key))
 
-    def delete(self, id: str) -> bool:
+    def delete(self, id: str, *, key: str | None = None) -> bool:
         """Remove a session for every reader at once; False when there is none."""
-        return run_sync(self._aio.delete(id))
+        return run_sync(self._aio.delete(id, key=key))

@@ -21,6 +21,7 @@ from sojourn.sync.directory import Directory
 from sojourn.sync.logins import Logins
 from sojourn.sync.runner import Runner
 from sojourn.sync.sessions import Sessions
+from sojourn.sync.workspaces import Workspaces
 from sojourn.transfer import Loaded
 
 
@@ -31,6 +32,7 @@ class Store:
         self._aio = aio
         self.conversations: Conversations = Conversations(aio.conversations)
         self.contexts: Contexts = Contexts(aio.contexts)
+        self.workspaces: Workspaces = Workspaces(aio.workspaces)
         self.logins: Logins = Logins(aio.logins)
         self.directory: Directory = Directory(aio.directory)
         self.sessions: Sessions = Sessions(aio.sessions)
@@ -72,7 +74,7 @@ class Store:
         return run_sync(self._aio.tip())
 
     def sweep(self, limit: int = 500, *, dry_run: bool = False) -> Swept:
-        """One bounded background pass: due folds, decay, unused contents, the search index, purging. Counts by name."""
+        """One bounded background pass over what is due, aged, stale or unused, the search index and purging. Counts by name."""
         return run_sync(self._aio.sweep(limit, dry_run=dry_run))
 
     def runner(self, *, limit: int = 500, every: timedelta = timedelta(seconds=5)) -> Runner:

@@ -16,15 +16,19 @@ from psycopg_pool import AsyncConnectionPool
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.engines.background import TaskBackground
-from sojourn.engines.contract import Background, Clock
+from sojourn.engines.contract import Background
 from sojourn.engines.postgres import wire
 from sojourn.engines.postgres.blocking import gone
-from sojourn.engines.postgres.commits import MOST, SPLIT, Queue, Slot, carry_out
+from sojourn.engines.postgres.commits import MOST, SPLIT, Queue, Sending, Slot, carry_out
 from sojourn.engines.postgres.driver import Driver, Rows, place_of
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.engines.postgres.faults import translate
+from sojourn.engines.postgres.limits import AsyncTimedConnection
+from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
-from sojourn.errors import SojournError
+from sojourn.engines.postgres.watching import MARKED, LoopWatching
+from sojourn.engines.sqlite.forks import watch_forks
+from sojourn.errors import EngineError, ReadOnlyError, SojournError
 
 LANES: Final = 2
 """How many commits, and how many loads, may be under way at once; more would travel in smaller groups."""
@@ -33,23 +37,43 @@ MOST_LOADS: Final = 512
 """Sessions in one load."""
 
 
+Pool = AsyncConnectionPool[AsyncTimedConnection]
+
+
 class AsyncDriver:
     """Statements and waiting for one event loop."""
 
-    def __init__(self, url: str, clock: Clock | None, *, connections: int, timeout: float, lanes: int = LANES) -> None:
-        self.where: str = place_of(url)
-        self._clock = clock
-        self._timeout = timeout
-        self._pool = AsyncConnectionPool(
-            url,
+    def __init__(self, settings: Settings, *, lanes: int = LANES) -> None:
+        self.where: str = place_of(settings.url)
+        self.settings: Settings = settings
+        self._lanes = lanes
+        self._inherited: list[object] = []
+        self._begin()
+        watch_forks(self)
+
+    def _make_pool(self) -> Pool:
+        settings = self.settings
+
+        async def configure(connection: AsyncTimedConnection) -> None:
+            connection.limit = settings.timeout
+            connection.prepare_threshold = 5 if settings.prepare else None
+
+        return AsyncConnectionPool(
+            settings.url,
+            connection_class=AsyncTimedConnection,
             min_size=1,
-            max_size=connections,
-            timeout=timeout,
-            kwargs={"autocommit": True, "connect_timeout": max(2, round(timeout))},
+            max_size=settings.connections,
+            timeout=settings.timeout,
+            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout))},
+            configure=configure,
             name="sojourn",
             open=False,
         )
-        self._lanes = lanes
+
+    def _begin(self) -> None:
+        self._pool = self._make_pool()
+        self._opened = False
+        self._watching = LoopWatching(self.settings)
         self._commits = Queue()
         self._committing = 0
         self._dispatching = False
@@ -60,7 +84,8 @@ class AsyncDriver:
     async def open(self) -> None:
         """See `Driver.open`."""
         try:
-            await self._pool.open(wait=True, timeout=self._timeout)
+            await self._pool.open(wait=True, timeout=self.settings.timeout)
+            self._opened = True
         except Exception as error:
             await self._pool.close()
             raise translate(error, self.where) from error
@@ -69,7 +94,7 @@ class AsyncDriver:
         """See `Driver.fetch`."""
         connection = await self._get()
         try:
-            cursor = await connection.execute(statement, values)
+            cursor = await connection.execute(self.settings.names.text(statement), values)
             return await cursor.fetchall()
         except psycopg.Error as error:
             raise translate(error, self.where) from error
@@ -86,9 +111,12 @@ class AsyncDriver:
         finally:
             await self._pool.putconn(connection)
 
-    async def _get(self) -> psycopg.AsyncConnection:
+    async def _get(self) -> AsyncTimedConnection:
         """A connection that was alive a moment ago; one that the server closed while it was idle is not used."""
         try:
+            if not self._opened:
+                self._opened = True
+                await self._pool.open()  # in a forked child, at first use
             while True:
                 connection = await self._pool.getconn()
                 if not gone(connection.pgconn.socket):
@@ -114,7 +142,7 @@ class AsyncDriver:
         except asyncio.CancelledError:
             if not slot.decided and not self._commits.withdraw(slot):
                 slot.waker = loop.create_future()
-                await asyncio.wait([slot.waker], timeout=self._timeout)
+                await asyncio.wait([slot.waker], timeout=self.settings.timeout)
             raise
         return slot.outcome()
 
@@ -139,6 +167,7 @@ class AsyncDriver:
             self._committing -= 1
 
     async def _call(self, group: list[Slot]) -> None:
+        watched = False
         try:
             connection = await self._get()
             try:
@@ -147,7 +176,9 @@ class AsyncDriver:
                     cursor = await connection.execute(statement, values)
                     return (await cursor.fetchall())[0][0]
 
-                await carry_out(group, send, self._clock, self.where)
+                sending = Sending(send, self.settings, self.where)
+                await carry_out(group, sending)
+                watched = sending.watched
             finally:
                 await self._pool.putconn(connection)
         except Exception as error:
@@ -157,6 +188,15 @@ class AsyncDriver:
             for slot in group:
                 if not slot.waker.done():
                     slot.waker.set_result(None)
+        if watched:
+            await self._notify()
+
+    async def _notify(self) -> None:
+        """Tell watchers; what they were not told they see a moment later, so a fault here is nobody's."""
+        try:
+            await self.fetch(SQL["notify"], (self.settings.names.channel,))
+        except EngineError:
+            self._watching.heard = False
 
     # -- loads -----------------------------------------------------------------------------------------------------
 
@@ -180,7 +220,7 @@ class AsyncDriver:
             self._loading -= 1
 
     async def _load(self, group: list[_Load]) -> None:
-        clock = None if self._clock is None else self._clock()
+        clock = None if self.settings.clock is None else self.settings.clock()
         try:
             if len(group) == 1:
                 rows = await self.fetch(SQL["load"], (clock, group[0].tenant, group[0].session))
@@ -194,6 +234,31 @@ class AsyncDriver:
         for wanted, row in zip(group, rows, strict=True):
             if not wanted.found.done():
                 wanted.found.set_result(row)
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    async def told(self, after: Sequence[int], shard: int | None, seconds: float) -> bool:
+        """See `Driver.told`."""
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + seconds
+        watching = self._watching
+        while True:
+            rings = watching.bell.rings
+            if (await self.fetch(SQL["changed"], {"after": list(after), "shard": shard}))[0][0]:
+                return True
+            left = limit - loop.time()
+            if left <= 0:
+                return False
+            if watching.mark_is_old():
+                await self._mark()
+            await watching.wait(rings, min(left, watching.pause))
+
+    async def _mark(self) -> None:
+        """Say that somebody watches, so that commits tell."""
+        try:
+            await self.fetch(SQL["watch"], (MARKED,))
+        except ReadOnlyError:
+            self._watching.may_mark = False
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -209,8 +274,22 @@ class AsyncDriver:
     async def close(self) -> None:
         """See `Driver.close`; what was queued is sent first."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._timeout)
+            await asyncio.wait(self._tasks, timeout=self.settings.timeout)
+        await self._watching.close()
         await self._pool.close()
+
+    # -- forks -----------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """See `forks`: nothing is waited for, because the child uses nothing of what it inherits."""
+
+    def after_fork_in_parent(self) -> None:
+        """See `forks`."""
+
+    def after_fork_in_child(self) -> None:
+        """See `forks`: connections of its own, for a loop of its own; those of the parent are kept unused."""
+        self._inherited.extend((self._pool, self._watching, self._tasks))
+        self._begin()
 
 
 class _Load:
@@ -232,8 +311,8 @@ class AsyncPostgresEngine(PostgresEngine):
     """One PostgreSQL database, for the event loop it was opened in."""
 
     @staticmethod
-    def _make_driver(url: str, clock: Clock | None, connections: int, timeout: float) -> Driver:
-        return AsyncDriver(url, clock, connections=connections, timeout=timeout)
+    def _make_driver(settings: Settings) -> Driver:
+        return AsyncDriver(settings)
 
     def spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> Background:
         """See `contract.Engine.spawn`."""

@@ -16,49 +16,77 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from sojourn.core.batch import Answer, Batch
-from sojourn.engines.contract import Clock
 from sojourn.engines.postgres import wire
-from sojourn.engines.postgres.commits import Queue, Slot, carry_out
+from sojourn.engines.postgres.commits import Queue, Sending, Slot, carry_out
 from sojourn.engines.postgres.driver import Rows, place_of
 from sojourn.engines.postgres.faults import translate
+from sojourn.engines.postgres.limits import TimedConnection
+from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
-from sojourn.errors import OutcomeUnknownError, UnavailableError
+from sojourn.engines.postgres.watching import MARKED, ThreadWatching
+from sojourn.engines.sqlite.forks import watch_forks
+from sojourn.errors import EngineError, OutcomeUnknownError, ReadOnlyError, UnavailableError
 
 LANES: Final = 2
 """How many commits may be under way at once; more would travel in smaller groups."""
+
+Pool = ConnectionPool[TimedConnection]
 
 
 class BlockingDriver:
     """Statements and waiting for threads."""
 
-    def __init__(self, url: str, clock: Clock | None, *, connections: int, timeout: float, lanes: int = LANES) -> None:
-        self.where: str = place_of(url)
-        self._clock = clock
-        self._timeout = timeout
-        self._pool = ConnectionPool(
-            url,
+    def __init__(self, settings: Settings, *, lanes: int = LANES) -> None:
+        self.where: str = place_of(settings.url)
+        self.settings: Settings = settings
+        self._lanes = lanes
+        self._begin()
+        self._inherited: list[object] = []
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        self._pool = self._make_pool()
+        self._opened = False
+        self._opening = threading.Lock()
+        self._commits = ThreadCommits(self, self._lanes, self.settings.timeout)
+        self._watching = ThreadWatching(self.settings)
+
+    def _make_pool(self) -> Pool:
+        settings = self.settings
+
+        def configure(connection: TimedConnection) -> None:
+            connection.limit = settings.timeout
+            connection.prepare_threshold = 5 if settings.prepare else None
+
+        return ConnectionPool(
+            settings.url,
+            connection_class=TimedConnection,
             min_size=1,
-            max_size=connections,
-            timeout=timeout,
-            kwargs={"autocommit": True, "connect_timeout": max(2, round(timeout))},
+            max_size=settings.connections,
+            timeout=settings.timeout,
+            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout))},
+            configure=configure,
             name="sojourn",
             open=False,
         )
-        self._commits = ThreadCommits(self, lanes, timeout)
 
     async def open(self) -> None:
         """See `Driver.open`."""
         try:
-            self._pool.open(wait=True, timeout=self._timeout)
+            self._pool.open(wait=True, timeout=self.settings.timeout)
+            self._opened = True
         except Exception as error:
             self._pool.close()
             raise translate(error, self.where) from error
 
     async def fetch(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
         """See `Driver.fetch`."""
+        return self._fetch(statement, values)
+
+    def _fetch(self, statement: str, values: Sequence[Any] | dict[str, Any]) -> Rows:
         connection = self._get()
         try:
-            return connection.execute(statement, values).fetchall()
+            return connection.execute(self.settings.names.text(statement), values).fetchall()
         except psycopg.Error as error:
             raise translate(error, self.where) from error
         finally:
@@ -66,8 +94,8 @@ class BlockingDriver:
 
     async def load(self, tenant: str, session: str) -> tuple[Any, ...]:
         """See `Driver.load`; in blocking code every thread asks for itself."""
-        clock = None if self._clock is None else self._clock()
-        return (await self.fetch(SQL["load"], (clock, tenant, session)))[0]
+        clock = None if self.settings.clock is None else self.settings.clock()
+        return self._fetch(SQL["load"], (clock, tenant, session))[0]
 
     async def script(self, text: str) -> None:
         """See `Driver.script`."""
@@ -83,28 +111,39 @@ class BlockingDriver:
         """See `Driver.commit`."""
         return self._commits.submit(Slot(wire.pack(batch)))
 
-    def call(self, slots: list[Slot]) -> None:
-        """Decide a group on one connection."""
+    def call(self, slots: list[Slot]) -> bool:
+        """Decide a group on one connection; whether watchers are to be told."""
         try:
             connection = self._get()
         except Exception as error:
             for slot in slots:
                 slot.error = error
-            return
+            return False
 
         async def send(statement: str, values: tuple[Any, ...]) -> Any:
             return connection.execute(statement, values).fetchall()[0][0]
 
+        sending = Sending(send, self.settings, self.where)
         try:
-            carry_out(slots, send, self._clock, self.where).send(None)
+            carry_out(slots, sending).send(None)
         except StopIteration:
             pass  # its end: it never suspends, since `send` does not
         finally:
             self._pool.putconn(connection)
+        return sending.watched
 
-    def _get(self) -> psycopg.Connection:
+    def notify(self) -> None:
+        """Tell watchers; what they were not told they see a moment later, so a fault here is nobody's."""
+        try:
+            self._fetch(SQL["notify"], (self.settings.names.channel,))
+        except EngineError:
+            self._watching.heard = False
+
+    def _get(self) -> TimedConnection:
         """A connection that was alive a moment ago; one that the server closed while it was idle is not used."""
         try:
+            if not self._opened:
+                self._reopen()
             while True:
                 connection = self._pool.getconn()
                 if not gone(connection.pgconn.socket):
@@ -114,13 +153,58 @@ class BlockingDriver:
         except Exception as error:
             raise translate(error, self.where) from error
 
+    def _reopen(self) -> None:
+        """In a forked child, at first use."""
+        with self._opening:
+            if not self._opened:
+                self._pool.open()
+                self._opened = True
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    async def told(self, after: Sequence[int], shard: int | None, seconds: float) -> bool:
+        """See `Driver.told`."""
+        limit = time.monotonic() + seconds
+        watching = self._watching
+        while True:
+            rings = watching.bell.rings
+            if self._fetch(SQL["changed"], {"after": list(after), "shard": shard})[0][0]:
+                return True
+            left = limit - time.monotonic()
+            if left <= 0:
+                return False
+            if watching.mark_is_old():
+                self._mark()
+            watching.wait(rings, min(left, watching.pause))
+
+    def _mark(self) -> None:
+        """Say that somebody watches, so that commits tell."""
+        try:
+            self._fetch(SQL["watch"], (MARKED,))
+        except ReadOnlyError:
+            self._watching.may_mark = False
+
     async def wait(self, seconds: float) -> None:
         """See `Driver.wait`."""
         time.sleep(seconds)
 
     async def close(self) -> None:
         """See `Driver.close`."""
+        self._watching.close()
         self._pool.close()
+
+    # -- forks -----------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """See `forks`: nothing is waited for, because the child uses nothing of what it inherits."""
+
+    def after_fork_in_parent(self) -> None:
+        """See `forks`."""
+
+    def after_fork_in_child(self) -> None:
+        """See `forks`: connections of its own. Those of the parent are kept unused, so that nothing says good-bye on them."""
+        self._inherited.extend((self._pool, self._commits, self._watching))
+        self._begin()
 
 
 def gone(socket: int) -> bool:
@@ -187,13 +271,16 @@ class ThreadCommits:
     def _lead(self, own: Slot) -> None:
         with self._mutex:
             group = self._queue.take(own)
+        watched = False
         try:
-            self._driver.call(group)
+            watched = self._driver.call(group)
         finally:
             self._hand_over()
             for slot in group:
                 if slot is not own:
                     slot.waker.release()
+        if watched:
+            self._driver.notify()
 
     def _hand_over(self) -> None:
         """Make whoever waits longest the next leader, or free the lane."""

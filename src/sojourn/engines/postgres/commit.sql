@@ -18,7 +18,8 @@ create type sojourn_frame as (
   leases integer[],
   asked_batches integer[],
   asked_sessions integer[],
-  asked_keys text[]
+  asked_keys text[],
+  worded boolean
 );
 
 -- One change of a batch; what it does not say is null. The fields of its batch are on the first one.
@@ -101,7 +102,9 @@ create type sojourn_new_entry as (
   last bigint,
   counted boolean,
   created_at bigint,
-  key text
+  key text,
+  searched boolean,
+  words text[]
 );
 
 -- A session while the group is decided: its row, and what became of it. Nothing is written before all is decided.
@@ -133,6 +136,53 @@ create type sojourn_draft as (
   dirty boolean,
   placed boolean,
   patched boolean
+);
+
+-- An alias, a lease, an answer to be remembered and an event while the group is decided. Types of their own and not those of
+-- the tables, which a later release may widen while this one still runs.
+create type sojourn_name as (
+  tenant text,
+  namespace text,
+  key text,
+  home text,
+  target text,
+  epoch bigint,
+  previous text,
+  moved_at bigint
+);
+
+create type sojourn_lock as (
+  tenant text,
+  home text,
+  name text,
+  holder text,
+  fence bigint,
+  expires_at bigint
+);
+
+create type sojourn_done as (
+  tenant text,
+  home text,
+  id text,
+  fingerprint text,
+  at bigint,
+  answer json
+);
+
+create type sojourn_note as (
+  shard smallint,
+  number bigint,
+  session bigint,
+  version bigint,
+  first bigint,
+  last bigint,
+  at bigint,
+  deferred boolean,
+  tenant text,
+  id text,
+  kind text,
+  change text,
+  reason text
 );
 
 -- What a commit gave to an entry.
@@ -270,14 +320,21 @@ begin atomic
   ) part;
 end;
 
+-- The index word that stands for one owner's entries of a kind, so that a search among them does not walk through everybody's.
+-- It begins with a private-use character, so no word of a text is one.
+create function sojourn_owner_word(tenant text, kind text, owner text) returns text language sql immutable
+return chr(57344) || md5(tenant || chr(31) || kind || chr(31) || coalesce(owner, ''));
+
 -- Carry out a group of batches in one transaction: lock, read the clock, decide every batch in turn, then write.
 --
 -- Batches of a group may name the same sessions, aliases and leases: a decision sees what was decided before it. Other
 -- dependencies (the same operation id, tags of one session, deletions) never meet in a group; `wire.py` sees to that. A
 -- refused batch changes nothing. Any error is an error of the whole call, and the caller tries the batches one by one.
 --
--- Answers one row per batch: [time, refusal, replayed, moved, epochs, fences].
-create function sojourn_commit(frame json, changes json, entries json, clock bigint) returns json language plpgsql volatile
+-- Waits for locks so many milliseconds; lazy: does not wait for the disk. Answers one row per batch: [time, refusal, replayed,
+-- moved, epochs, fences], and last whether somebody watches.
+create function sojourn_commit(frame json, changes json, entries json, clock bigint, patience integer, lazy boolean)
+returns json language plpgsql volatile
 -- Plans are made once per connection and must stay right while tables grow from nothing.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -291,13 +348,13 @@ declare
   c sojourn_change;
   d sojourn_draft;
   parent sojourn_draft;
-  a sojourn_alias;
-  l sojourn_lease;
+  a sojourn_name;
+  l sojourn_lock;
   found_session record;
   found_asked record;
   drafts sojourn_draft[];
-  aliases sojourn_alias[];
-  leases sojourn_lease[];
+  aliases sojourn_name[];
+  leases sojourn_lock[];
   asked sojourn_asked[];
   first_answer record;
   -- where in the lists we are
@@ -327,9 +384,9 @@ declare
   kept_slots integer[];
   kept sojourn_draft[];
   kept_alias_slots integer[];
-  kept_aliases sojourn_alias[];
+  kept_aliases sojourn_name[];
   kept_lease_slots integer[];
-  kept_leases sojourn_lease[];
+  kept_leases sojourn_lock[];
   entries_before integer;
   events_before integer;
   shard_events_before integer[];
@@ -349,7 +406,7 @@ declare
   -- what is to be written
   answers json[] := '{}';
   places sojourn_place[];
-  events sojourn_event[] := '{}';
+  events sojourn_note[] := '{}';
   tag_slots integer[] := '{}';
   tags text[] := '{}';
   untag_slots integer[] := '{}';
@@ -360,7 +417,7 @@ declare
   entry_keys text[] := '{}';
   alias_slots integer[] := '{}';
   lease_slots integer[] := '{}';
-  operations sojourn_operation[] := '{}';
+  operations sojourn_done[] := '{}';
   shard_events integer[] := array_fill(0, array[16]);
   shard_numbers bigint[] := array_fill(0::bigint, array[16]);
   any_fresh boolean := false;
@@ -372,19 +429,31 @@ begin
     raise exception 'a commit needs the isolation level read committed' using errcode = 'feature_not_supported';
   end if;
 
+  perform set_config('lock_timeout', patience::text, true);
+  if lazy then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
   -- Lock, in an order that all share: homes and leases by their hash, sessions by their number, event shards last.
   if f.locks is not null then
     perform pg_advisory_xact_lock(key)
     from (select distinct hashtextextended(lock_name, 7350) as key from unnest(f.locks) lock_name order by 1) named;
   end if;
   if cardinality(f.ids) = 1 then
-    select s.*, null, null, false, false, false, false into d
+    select s.n, s.shard, s.version, s.phase, s.created_at, s.mark, s.active_at, s.bucket, s.deadline, s.ended_at, s.last_sequence,
+      s.base_at, s.tenant, s.id, s.kind, s.home, s.owner, s.state, s.base_id, s.counters, s.lineage,
+      null, null, false, false, false, false
+    into d
     from sojourn_session s where s.tenant = f.tenants[1] and s.id = f.ids[1]
     for update;
     drafts[1] := d;
   elsif f.ids is not null then
     for found_session in
-      select row (s.*, null, null, false, false, false, false)::sojourn_draft as draft, named.slot
+      select row (
+        s.n, s.shard, s.version, s.phase, s.created_at, s.mark, s.active_at, s.bucket, s.deadline, s.ended_at, s.last_sequence,
+        s.base_at, s.tenant, s.id, s.kind, s.home, s.owner, s.state, s.base_id, s.counters, s.lineage,
+        null, null, false, false, false, false
+      )::sojourn_draft as draft, named.slot
       from unnest(f.tenants, f.ids) with ordinality named (tenant, id, slot)
         join sojourn_session s on s.tenant = named.tenant and s.id = named.id
       order by s.n
@@ -401,7 +470,7 @@ begin
         row (
           named.tenant, named.namespace, named.key, named.home, found.target, coalesce(found.epoch, 0), found.previous,
           coalesce(found.moved_at, 0)
-        )::sojourn_alias
+        )::sojourn_name
         order by named.slot
       )
     into aliases
@@ -414,7 +483,7 @@ begin
     select array_agg(
         row (
           named.tenant, named.home, named.name, found.holder, coalesce(found.fence, 0), coalesce(found.expires_at, 0)
-        )::sojourn_lease
+        )::sojourn_lock
         order by named.slot
       )
     into leases
@@ -757,8 +826,9 @@ begin
           shard_events[d.shard + 1] := shard_events[d.shard + 1] + 1;
           events := array_append(events, row (
             d.shard, shard_events[d.shard + 1], d.n, d.version, first, last, moment,
-            coalesce(c.deferred, false) and not born and last > 0, tenant, d.id, d.kind, case when born then 'created' else c.change end, coalesce(c.reason, '')
-          )::sojourn_event);
+            (coalesce(c.deferred, false) or born) and last > 0, tenant, d.id, d.kind,
+            case when born then 'created' else c.change end, coalesce(c.reason, '')
+          )::sojourn_note);
         end if;
       end if;
 
@@ -801,7 +871,7 @@ begin
           last := 0;
           -- The aliases of its home that point at it are freed: those that this group moved as it left them, and others.
           for a in
-            select s.* from sojourn_alias s
+            select s.tenant, s.namespace, s.key, s.home, s.target, s.epoch, s.previous, s.moved_at from sojourn_alias s
             where s.tenant = c.tenant and s.target = c.id and s.home = c.home and not exists (
               select from unnest(aliases) known
               where known.tenant = s.tenant and known.namespace = s.namespace and known.key = s.key
@@ -830,7 +900,7 @@ begin
           events := array_append(events, row (
             d.shard, shard_events[d.shard + 1], d.n, d.version, first, last, moment, false, tenant, d.id, d.kind,
             case c.verb when 'redact' then 'redacted' else 'deleted' end, ''
-          )::sojourn_event);
+          )::sojourn_note);
         end if;
       end if;
       drafts[slot] := d;
@@ -939,7 +1009,7 @@ begin
           tenant, home, operation, fingerprint, moment, json_build_array(
             array_to_json(moved), array_to_json(epochs), array_to_json(fences)
           )
-        )::sojourn_operation);
+        )::sojourn_done);
       end if;
     end if;
   end loop;
@@ -990,12 +1060,13 @@ begin
   end if;
   if places is not null then
     insert into sojourn_entry (
-      log, sequence, phase, version, created_at, first, last, span, counted, type, label, topic, author, text, data, key,
-      fingerprint
+      log, sequence, phase, version, created_at, first, last, found, span, counted, type, label, topic, author, text, data,
+      key, fingerprint
     )
     select
       (given.place).log, (given.place).sequence, (given.place).phase, (given.place).version,
-      coalesce(given.created_at, (given.place).at), given.first, given.last, (given.place).span,
+      coalesce(given.created_at, (given.place).at), given.first, given.last,
+      case when given.searched then nextval('sojourn_entry_number') end, (given.place).span,
       coalesce(given.counted, false), given.type, coalesce(given.label, ''), coalesce(given.topic, ''), given.author,
       given.text, given.data, coalesce((given.place).key, given.key), (given.place).fingerprint
     from (
@@ -1004,6 +1075,18 @@ begin
       offset 0
     ) given
     where (given.place).log is not null;
+  end if;
+  if f.worded and places is not null then
+    insert into sojourn_word (number, log, sequence, words)
+    select e.found, e.log, e.sequence, array_to_tsvector(given.words || sojourn_owner_word(s.tenant, s.kind, s.owner))
+    from (
+      select w.words, places[w.ordinality::integer] as place
+      from json_populate_recordset(null::sojourn_new_entry, entries) with ordinality w
+      offset 0
+    ) given
+      join sojourn_entry e on e.log = (given.place).log and e.sequence = (given.place).sequence
+      join sojourn_session s on s.n = e.log
+    where given.words is not null;
   end if;
   if cardinality(redacted) > 0 then
     update sojourn_entry e set text = null, data = null, author = null, redacted = true
@@ -1016,6 +1099,12 @@ begin
       where named.sequence between piece.low and piece.high
     ) place
     where e.log = place.log and e.sequence = place.sequence;
+    delete from sojourn_word w
+    using unnest(redacted_slots, redacted) named (slot, sequence)
+      cross join lateral sojourn_pieces(
+        (drafts[named.slot]).n, (drafts[named.slot]).lineage, (drafts[named.slot]).last_sequence
+      ) piece
+    where named.sequence between piece.low and piece.high and w.log = piece.log and w.sequence = named.sequence;
   end if;
   if cardinality(alias_slots) > 0 then
     insert into sojourn_alias (tenant, namespace, key, home, target, epoch, previous, moved_at)
@@ -1030,7 +1119,8 @@ begin
     set holder = excluded.holder, fence = excluded.fence, expires_at = excluded.expires_at;
   end if;
   if cardinality(operations) > 0 then
-    insert into sojourn_operation select * from unnest(operations);
+    insert into sojourn_operation (tenant, home, id, fingerprint, at, answer)
+    select o.tenant, o.home, o.id, o.fingerprint, o.at, o.answer from unnest(operations) o;
   end if;
 
   -- Number the events, last: whoever holds a shard's counter is done in a moment.
@@ -1050,5 +1140,9 @@ begin
     from unnest(events) e;
   end if;
 
+  -- Last, whether the client is to tell those who watch.
+  answers := array_append(answers, to_json(cardinality(events) > 0 and exists (
+    select from sojourn_meta m where m.name = 'watched' and m.value::bigint > sojourn_time(null)
+  )));
   return array_to_json(answers);
 end $$;

@@ -8,15 +8,16 @@ only the one at fault fails.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import psycopg
 
 from sojourn.core.batch import Answer
-from sojourn.engines.contract import Clock
 from sojourn.engines.postgres import wire
 from sojourn.engines.postgres.faults import UNIQUE_VIOLATION, translate
+from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.errors import OutcomeUnknownError, SojournError
 
@@ -111,29 +112,48 @@ class Queue:
         return taken
 
 
-async def carry_out(slots: list[Slot], send: Send, clock: Clock | None, where: str) -> None:
+@dataclass(slots=True)
+class Sending:
+    """The connection of a call, and what it learned besides the answers."""
+
+    send: Send
+    settings: Settings
+    where: str
+    watched: bool = False
+    """Whether there were events and somebody watches, who is to be told."""
+
+    async def call(self, parcels: list[wire.Parcel]) -> Iterator[Answer]:
+        """The answers of one call."""
+        settings = self.settings
+        clock = None if settings.clock is None else settings.clock()
+        values = (*wire.assemble(parcels), clock, settings.patience, settings.lazy)
+        rows = await self.send(settings.names.text(_COMMIT), values)
+        watched, answers = wire.answers_of(rows, len(parcels))
+        self.watched |= watched
+        return answers
+
+
+async def carry_out(slots: list[Slot], sending: Sending) -> None:
     """Decide every slot. Raises nothing but what is not an `Exception`; slots then may be undecided."""
-    parcels = [slot.parcel for slot in slots]
     try:
-        frame, changes, entries = wire.assemble(parcels)
-        rows = await send(_COMMIT, (frame, changes, entries, None if clock is None else clock()))
-        for slot, answer in zip(slots, wire.answers_of(rows, len(slots)), strict=True):
+        answers = await sending.call([slot.parcel for slot in slots])
+        for slot, answer in zip(slots, answers, strict=True):
             slot.answer = answer
     except Exception as error:
-        await _after_error(slots, send, clock, where, error)
+        await _after_error(slots, sending, error)
 
 
-async def _after_error(slots: list[Slot], send: Send, clock: Clock | None, where: str, error: Exception) -> None:
+async def _after_error(slots: list[Slot], sending: Sending, error: Exception) -> None:
     rolled_back = isinstance(error, psycopg.Error) and not _is_lost(error)
     if rolled_back and len(slots) > 1:
         for slot in slots:
-            await carry_out([slot], send, clock, where)
+            await carry_out([slot], sending)
     elif rolled_back and getattr(error, "sqlstate", None) == UNIQUE_VIOLATION and not slots[0].again:
         slots[0].again = True  # somebody made the same thing a moment ago: now it is there to be found
-        await carry_out(slots, send, clock, where)
+        await carry_out(slots, sending)
     else:
         for slot in slots:
-            slot.error = _translated(error, where, slot.parcel.operation)
+            slot.error = _translated(error, sending.where, slot.parcel.operation)
 
 
 def _is_lost(error: psycopg.Error) -> bool:

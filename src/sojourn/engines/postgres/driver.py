@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias
 from psycopg.conninfo import conninfo_to_dict
 
 from sojourn.core.batch import Answer, Batch
+from sojourn.engines.postgres.settings import Settings
+from sojourn.errors import InvalidValueError
 
 Rows: TypeAlias = list[tuple[Any, ...]]
 
@@ -18,12 +20,14 @@ class Driver(Protocol):
     where: str
     """Server and database, for messages; no password."""
 
+    settings: Settings
+
     async def open(self) -> None:
         """Connect; `UnavailableError` when that cannot be done in time."""
         ...
 
     async def fetch(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
-        """The rows of a statement that changes nothing."""
+        """The rows of a statement that changes no session."""
         ...
 
     async def load(self, tenant: str, session: str) -> tuple[Any, ...]:
@@ -38,6 +42,10 @@ class Driver(Protocol):
         """Carry out a batch; what others commit at this moment may travel with it."""
         ...
 
+    async def told(self, after: Sequence[int], shard: int | None, seconds: float) -> bool:
+        """Whether there are events behind a cursor, or were within so many seconds."""
+        ...
+
     async def wait(self, seconds: float) -> None:
         """Wait, in this colour."""
         ...
@@ -49,6 +57,12 @@ class Driver(Protocol):
 
 def place_of(url: str) -> str:
     """Server and database of a connection string, without user and password."""
-    known = conninfo_to_dict(url)
+    try:
+        known = conninfo_to_dict(url)
+    except Exception as error:
+        raise InvalidValueError(
+            "the URL of a PostgreSQL database cannot be read.",
+            hint="Write postgresql://user@host:5432/database, and special characters of a password as %XX.",
+        ) from error
     host, port, name = known.get("host") or "localhost", known.get("port") or 5432, known.get("dbname") or ""
     return f"PostgreSQL at {host}:{port}/{name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.core.ids import home_of, is_id
@@ -14,52 +14,47 @@ from sojourn.engines.background import ThreadBackground
 from sojourn.engines.checks import check_cursor
 from sojourn.engines.contract import Background, Capabilities, Changed, Clock, ErasedRows, EventPage, Hit
 from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE
-from sojourn.engines.postgres import reads, schema, wire
+from sojourn.engines.postgres import reads, schema, search, wire
 from sojourn.engines.postgres.blocking import BlockingDriver
 from sojourn.engines.postgres.driver import Driver
+from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
-from sojourn.errors import ClosedError, UnsupportedError
-
-POLL: Final = 0.05
-"""Seconds between looks for new events, while somebody watches."""
+from sojourn.errors import ClosedError, UnavailableError
 
 
 class PostgresEngine:
     """One PostgreSQL database, for blocking code; any number of threads, processes and machines may share it."""
 
-    def __init__(self, driver: Driver, clock: Clock | None) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._clock = clock
+        self._clock = driver.settings.clock
         self._closed = False
 
     @classmethod
-    async def open(
-        cls,
-        url: str,
-        clock: Clock | None = None,
-        *,
-        connections: int = 10,
-        timeout: float = 10.0,
-        migrate: bool = True,
-    ) -> Self:
-        """Connect, and bring the schema forward when ``migrate``. ``clock`` stands in for the server's (tests)."""
-        driver = cls._make_driver(url, clock, connections, timeout)
+    async def open(cls, url: str, clock: Clock | None = None, *, migrate: bool = True, **settings: Any) -> Self:
+        """Connect, and bring the schema forward when ``migrate``. ``settings`` are the others of `Settings`."""
+        return await cls.opened(Settings(url=url, clock=clock, **settings), migrate=migrate)
+
+    @classmethod
+    async def opened(cls, settings: Settings, *, migrate: bool) -> Self:
+        """The same with settings that were made before."""
+        driver = cls._make_driver(settings)
         await driver.open()
         try:
             await schema.ensure(driver, migrate=migrate)
         except BaseException:
             await driver.close()
             raise
-        return cls(driver, clock)
+        return cls(driver)
 
     @staticmethod
-    def _make_driver(url: str, clock: Clock | None, connections: int, timeout: float) -> Driver:
-        return BlockingDriver(url, clock, connections=connections, timeout=timeout)
+    def _make_driver(settings: Settings) -> Driver:
+        return BlockingDriver(settings)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything but search."""
-        return Capabilities(engine="postgres", search=False)
+        """Everything; backups are left to the server's own tools."""
+        return Capabilities(engine="postgres")
 
     def _open(self) -> Driver:
         if self._closed:
@@ -152,15 +147,9 @@ class PostgresEngine:
         return [EventRow(*row) for row in reversed(rows)]
 
     async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:
-        """See `contract.Engine.changed`; looks every `POLL` seconds."""
-        driver, cursor, left = self._open(), list(check_cursor(after, wire.SHARDS)), timeout
-        values = {"after": cursor, "shard": _shard_of(session)}
-        while not (await driver.fetch(SQL["changed"], values))[0][0]:
-            if left <= 0:
-                return "timeout"
-            await driver.wait(min(POLL, left))
-            left -= POLL
-        return "now"
+        """See `contract.Engine.changed`; woken by notifications, and looks itself as often as `watching` says."""
+        told = await self._open().told(check_cursor(after, wire.SHARDS), _shard_of(session), timeout)
+        return "now" if told else "timeout"
 
     # -- upkeep ----------------------------------------------------------------------------------------------------
 
@@ -174,17 +163,41 @@ class PostgresEngine:
         """See `contract.Engine.erase`."""
         return ErasedRows(*(await self._open().fetch(SQL["erase"], (tenant, owner, limit)))[0][0])
 
-    # -- not yet ---------------------------------------------------------------------------------------------------
+    # -- search ----------------------------------------------------------------------------------------------------
 
     async def search(self, query: SearchQuery) -> builtins.list[Hit]:
-        """Not yet."""
-        del query
-        raise _not_yet("search")
+        """See `contract.Engine.search`; what waits for the index is looked through here."""
+        driver = self._open()
+        if not query.words:
+            return []
+        values = {
+            "wanted": search.wanted(query),
+            "tenant": query.tenant,
+            "kind": query.kind,
+            "owner": query.owner,
+            "topic": query.topic,
+            "types": None if query.types is None else list(query.types),
+            "limit": query.limit,
+        }
+        tail = search.TAIL
+        while True:
+            rows = await driver.fetch(SQL["search"], {**values, "tail": tail})
+            if sum(row[0] for row in rows) < tail:
+                return search.hits_of(rows, query)
+            tail *= 10  # more wait than were looked at: all of them, as of one moment
 
     async def index(self, limit: int) -> int:
-        """Not yet."""
-        del limit
-        raise _not_yet("search")
+        """See `contract.Engine.index`: what waits is read, and its words are stored; two round trips."""
+        driver = self._open()
+        rows = await driver.fetch(SQL["unindexed"], {"most": limit})
+        if not rows:
+            return 0
+        given, shards, numbers, commits = search.through(rows)
+        try:
+            await driver.fetch(SQL["index"], (given, shards, numbers))
+        except UnavailableError:  # somebody redacts one of these entries at this moment: the next pass finds it done
+            return 0
+        return commits
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -201,6 +214,7 @@ class PostgresEngine:
         driver = self._open()
         row = (await driver.fetch(SQL["facts"]))[0]
         names = (
+            "clock",
             "server_version",
             "synchronous_commit",
             "fsync",
@@ -210,11 +224,13 @@ class PostgresEngine:
             "sessions",
             "entries",
             "events",
+            "unindexed",
             "bytes",
         )
         return {
             "engine": "postgres",
             "where": driver.where,
+            "tables": driver.settings.names.text("sojourn_*"),
             "schema": await schema.version_of(driver),
             **dict(zip(names, row, strict=True)),
         }
@@ -229,7 +245,3 @@ class PostgresEngine:
 def _shard_of(session: str | None) -> int | None:
     """The shard of a session's events, which its id carries; None for all of them."""
     return home_of(session) % wire.SHARDS if session is not None and is_id(session) else None
-
-
-def _not_yet(what: str) -> UnsupportedError:
-    return UnsupportedError(f"{what} is not yet on PostgreSQL.", hint="Use SQLite, or wait for the next release.")

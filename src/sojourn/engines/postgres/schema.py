@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sojourn.engines.postgres.driver import Driver
+from sojourn.engines.postgres.names import CALLED, Names
 from sojourn.engines.postgres.statements import SQL
 from sojourn.engines.statements import read_script
 from sojourn.errors import CorruptError, SchemaError, UnsupportedError
@@ -25,10 +26,10 @@ declare
   found integer := 0;
 begin
   perform pg_advisory_xact_lock(hashtextextended('sojourn migrate', 7350));
-  if exists (
-    select from pg_class where relname = 'sojourn_meta' and relnamespace = current_schema()::regnamespace
+{make}  if exists (
+    select from pg_class where relname = '{prefix}meta' and relnamespace = {schema}::regnamespace
   ) then
-    execute 'select value::integer from sojourn_meta where name = ''schema''' into found;
+    execute 'select value::integer from {meta} where name = ''schema''' into found;
   end if;
   if found = {found} then
     execute $script$
@@ -39,17 +40,33 @@ end $once$;
 """
 
 
-def script(found: int) -> str:
-    """What must run on a store of version ``found`` (0: empty) to bring it to `VERSION`."""
+def script(found: int, names: Names) -> str:
+    """What must run on a store of version ``found`` (0: empty) to bring it to `VERSION`, in one transaction."""
     if found == 0:
-        steps = [read_script("sojourn.engines.postgres", name) for name in ("schema.sql", "commit.sql", "upkeep.sql")]
+        steps = [read_script("sojourn.engines.postgres", name) for name in ("schema.sql", *CALLED)]
     else:
         steps = [MIGRATIONS[number] for number in range(found + 1, VERSION + 1)]
     marks = (
         f"insert into sojourn_meta (name, value) values ('schema', '{VERSION}'), ('serves', '{SERVES}') "  # noqa: S608
         "on conflict (name) do update set value = excluded.value;\n"
     )
-    return "\n".join([*steps, marks])
+    return names.text("\n".join([*steps, marks]))
+
+
+def once(found: int, names: Names) -> str:
+    """The same as one statement that does nothing where somebody else did it meanwhile."""
+    schema = names.schema
+    make = ""
+    if schema is not None:
+        make = f"  if to_regnamespace('{schema}') is null then\n    create schema {schema};\n  end if;\n"
+    return _ONCE.format(
+        found=found,
+        script=script(found, names),
+        make=make,
+        prefix=names.prefix,
+        schema="current_schema()" if schema is None else f"'{schema}'",
+        meta=names.text("sojourn_meta"),
+    )
 
 
 async def ensure(driver: Driver, *, migrate: bool) -> None:
@@ -63,16 +80,21 @@ async def ensure(driver: Driver, *, migrate: bool) -> None:
     if not migrate:
         what = "has no Sojourn tables yet" if found == 0 else f"has schema {found}, this release needs {VERSION}"
         raise SchemaError(f"{driver.where} {what}.", hint="Run 'sojourn migrate', or open it with migrate=True.")
-    await driver.script(_ONCE.format(found=found, script=script(found)))
+    await driver.script(once(found, driver.settings.names))
 
 
 async def version_of(driver: Driver) -> int:
     """The schema version of a store: 0 when Sojourn has no tables in it yet."""
-    there, encoding, server = (await driver.fetch(SQL["schema"]))[0]
+    there, encoding, server, isolation = (await driver.fetch(SQL["schema"]))[0]
     if server < OLDEST_SERVER * 10_000:
         raise UnsupportedError(f"{driver.where} is PostgreSQL {server // 10_000}; Sojourn needs {OLDEST_SERVER} or newer.")
     if encoding != "UTF8":
         raise UnsupportedError(f"{driver.where} has the encoding {encoding}; Sojourn needs UTF8.")
+    if isolation != "read committed":
+        raise UnsupportedError(
+            f"{driver.where} has the default isolation level {isolation!r}; Sojourn needs 'read committed'.",
+            hint="Add ?options=-cdefault_transaction_isolation%3Dread%5C%20committed to the URL, or set it for this user.",
+        )
     if not there:
         return 0
     rows = await driver.fetch(SQL["meta"], ("schema",))

@@ -66,6 +66,9 @@ create table sojourn_tag (
 create index sojourn_tag_activity on sojourn_tag (tenant, tag, kind, state, bucket, id);
 create index sojourn_tag_created on sojourn_tag (tenant, tag, kind, state, id);
 
+-- Gives entries that can be searched the number they are found in the order of.
+create sequence sojourn_entry_number;
+
 -- The logs; a log has the number of its session.
 create table sojourn_entry (
   log bigint not null,
@@ -75,6 +78,7 @@ create table sojourn_entry (
   created_at bigint not null,
   first bigint,
   last bigint,
+  found bigint,
   span integer not null,
   counted boolean not null,
   redacted boolean not null default false,
@@ -113,6 +117,7 @@ create table sojourn_alias (
   primary key (tenant, namespace, key)
 );
 create index sojourn_alias_target on sojourn_alias (tenant, target) where target is not null;
+create index sojourn_alias_previous on sojourn_alias (tenant, previous) where previous is not null;
 create index sojourn_alias_home on sojourn_alias (tenant, home);
 
 create table sojourn_lease (
@@ -144,6 +149,23 @@ create table sojourn_shard (
   number bigint not null
 );
 insert into sojourn_shard (shard, number) select shard, 0 from generate_series(0, 15) shard;
+
+-- Through which event of each shard the search index has come. Apart from the counters, which commits wait for.
+create table sojourn_indexed (
+  shard smallint primary key,
+  number bigint not null
+);
+insert into sojourn_indexed (shard, number) select shard, 0 from generate_series(0, 15) shard;
+
+-- Search: the words of entries. They are made by the client, the same on every engine, so nothing is parsed here.
+create table sojourn_word (
+  number bigint primary key,
+  log bigint not null,
+  sequence bigint not null,
+  words tsvector not null
+);
+create unique index sojourn_word_entry on sojourn_word (log, sequence);
+create index sojourn_word_words on sojourn_word using gin (words);
 
 -- What watchers read.
 create table sojourn_event (

@@ -2,7 +2,7 @@
 
 -- name: commit
 -- Carry out a group of batches.
-select sojourn_commit(%s, %s, %s, %s);
+select sojourn_commit(%s, %s, %s, %s, %s, %s);
 
 -- name: load
 -- A session with its data, which may be missing.
@@ -90,6 +90,16 @@ select exists (
   where s.number <> (%(after)s::bigint[])[s.shard + 1] and (%(shard)s::integer is null or s.shard = %(shard)s)
 );
 
+-- name: watch
+-- Say that somebody watches, for so many microseconds.
+insert into sojourn_meta as m (name, value) values ('watched', (sojourn_time(null) + %s)::text)
+on conflict (name) do update set value = greatest(m.value::bigint, excluded.value::bigint)::text
+returning value;
+
+-- name: notify
+-- Tell those who watch.
+select pg_notify(%s, '');
+
 -- name: events
 -- For each shard its bounds, where reading begins, and the events behind that; oldest first, but each shard in its order.
 select s.shard, begins.gap, begins.after, e.number, e.tenant, e.id, e.kind, e.change, e.version, e.first, e.last, e.at,
@@ -116,6 +126,62 @@ select e.shard, e.number, e.id, e.kind, e.change, e.version, e.first, e.last, e.
 from sojourn_session s join sojourn_event e on e.session = s.n
 where s.tenant = %s and s.id = %s and s.state <> 'deleted' order by e.session desc, e.number desc limit %s;
 
+-- name: unindexed
+-- Commits whose entries wait for the index, the oldest of each shard first, with those of their entries that have text.
+select v.shard, v.number, e.log, e.sequence, left(e.text, 262144)
+from (
+  select i.shard, d.number, d.session, d.first, d.last
+  from sojourn_indexed i
+    cross join lateral (
+      select v.number, v.session, v.first, v.last from sojourn_event v
+      where v.shard = i.shard and v.deferred and v.number > i.number order by v.number limit %(most)s
+    ) d
+  order by d.number, i.shard limit %(most)s
+) v
+  left join sojourn_entry e
+    on e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
+    and not exists (select from sojourn_word w where w.log = e.log and w.sequence = e.sequence);
+
+-- name: index
+-- Store their words.
+select sojourn_index(%s, %s::smallint[], %s::bigint[]);
+
+-- name: search
+-- Entries with these words that are indexed, newest first, and all that wait for the index, which the caller looks through.
+(
+  select false as waits, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase,
+    e.version, e.created_at, e.first, e.last, e.redacted
+  from sojourn_word w
+    join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
+    join sojourn_session s on s.n = w.log
+  where w.words @@ (
+      select (%(wanted)s || case when %(owner)s::text is not null
+        then ' & ' || quote_literal(sojourn_owner_word(%(tenant)s, %(kind)s, %(owner)s)) else '' end)::tsquery
+    )
+    and s.tenant = %(tenant)s and s.kind = %(kind)s and s.state in ('active', 'ended', 'archived')
+    and (%(owner)s::text is null or s.owner = %(owner)s) and (%(topic)s::text is null or e.topic = %(topic)s)
+    and (%(types)s::text[] is null or e.type = any (%(types)s))
+  order by w.number desc limit %(limit)s
+)
+union all
+(
+  select true, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase, e.version,
+    e.created_at, e.first, e.last, e.redacted
+  from sojourn_indexed i
+    cross join lateral (
+      select v.session, v.first, v.last from sojourn_event v
+      where v.shard = i.shard and v.deferred and v.number > i.number and v.tenant = %(tenant)s and v.kind = %(kind)s
+      offset 0
+    ) v
+    join sojourn_session s on s.n = v.session and s.state in ('active', 'ended', 'archived')
+    join sojourn_entry e
+      on e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
+  where (%(owner)s::text is null or s.owner = %(owner)s) and (%(topic)s::text is null or e.topic = %(topic)s)
+    and (%(types)s::text[] is null or e.type = any (%(types)s))
+    and not exists (select from sojourn_word w where w.log = e.log and w.sequence = e.sequence)
+  order by e.found desc limit %(tail)s
+);
+
 -- name: purge
 -- Remove what nobody can see any more.
 select sojourn_purge(%s, %s, %s, %s);
@@ -130,7 +196,8 @@ select sojourn_time(null);
 
 -- name: schema
 -- The schema's version and the oldest release it serves; null where Sojourn has no tables yet.
-select to_regclass('sojourn_meta') is not null, current_setting('server_encoding'), current_setting('server_version_num')::int;
+select to_regclass('sojourn_meta') is not null, current_setting('server_encoding'), current_setting('server_version_num')::int,
+  current_setting('default_transaction_isolation');
 
 -- name: meta
 -- A value about the store itself.
@@ -142,9 +209,14 @@ insert into sojourn_meta (name, value) values (%s, %s) on conflict (name) do upd
 
 -- name: facts
 -- What doctor shows.
-select current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
+select sojourn_time(null), current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
   current_setting('full_page_writes'), current_setting('max_connections')::int, pg_is_in_recovery(),
   (select count(*) from sojourn_session), (select count(*) from sojourn_entry), (select count(*) from sojourn_event),
+  (
+    select count(*) from sojourn_indexed i join sojourn_event v on v.shard = i.shard and v.deferred and v.number > i.number
+  ),
   (select coalesce(sum(pg_total_relation_size(r)), 0)::bigint
-    from unnest(array['session', 'data', 'tag', 'entry', 'share', 'alias', 'lease', 'operation', 'event', 'shard']) t
+    from unnest(
+        array['session', 'data', 'tag', 'entry', 'share', 'alias', 'lease', 'operation', 'event', 'shard', 'indexed', 'word']
+      ) t
       cross join lateral to_regclass('sojourn_' || t) r);

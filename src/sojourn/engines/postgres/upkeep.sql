@@ -7,7 +7,7 @@ declare
 begin
   delete from sojourn_lease l using sojourn_session s
   where s.n = session_number and l.tenant = s.tenant and l.home = s.home
-    and l.name in ('fold/' || s.id, 'conversation/' || s.id);
+    and l.name in ('fold/' || s.id, 'conversation/' || s.id, 'workspace/' || s.id);
   get diagnostics gone = row_count;
   return gone;
 end $$;
@@ -42,14 +42,15 @@ begin
     order by s.n limit most for update skip locked
   loop
     shared := coalesce((select max(h.through) from sojourn_share h where h.log = log_number), 0);
-    delete from sojourn_entry e
-    where e.log = log_number and e.sequence > shared and e.sequence <= (
+    through := (
       select max(part.sequence)
       from (
         select p.sequence from sojourn_entry p
         where p.log = log_number and p.sequence > shared order by p.sequence limit most - removed
       ) part
     );
+    delete from sojourn_word w where w.log = log_number and w.sequence > shared and w.sequence <= through;
+    delete from sojourn_entry e where e.log = log_number and e.sequence > shared and e.sequence <= through;
     get diagnostics gone = row_count;
     removed := removed + gone;
     if removed >= most then
@@ -75,12 +76,15 @@ begin
   get diagnostics gone = row_count;
   removed := removed + gone;
 
-  -- Of each shard the oldest events only, up to the first that stays: times may go back, and a hole would be no gap.
+  -- Of each shard the oldest events only, up to the first that stays: times may go back, and a hole would be no gap. One
+  -- whose entries wait for the index stays, too.
   for place in 0 .. 15 loop
     exit when removed >= most;
-    select coalesce(min(part.number) filter (where part.at >= moment - event_life) - 1, max(part.number)) into through
+    select coalesce(min(part.number) filter (where part.at >= moment - event_life or part.waits) - 1, max(part.number))
+    into through
     from (
-      select e.number, e.at from sojourn_event e where e.shard = place order by e.number limit most - removed
+      select e.number, e.at, e.deferred and e.number > (select i.number from sojourn_indexed i where i.shard = place) as waits
+      from sojourn_event e where e.shard = place order by e.number limit most - removed
     ) part;
     delete from sojourn_event e where e.shard = place and e.number <= through;
     get diagnostics gone = row_count;
@@ -126,6 +130,11 @@ begin
     select s.n, s.id from sojourn_session s
     where s.tenant = of_tenant and s.owner = of_owner order by s.n limit most for update
   loop
+    delete from sojourn_word w
+    where w.log = mine.n and w.sequence in (
+      select p.sequence from sojourn_entry p
+      where p.log = mine.n and not p.redacted order by p.sequence limit most - entries
+    );
     update sojourn_entry e set text = null, data = null, author = null, redacted = true
     where e.log = mine.n and e.sequence in (
       select p.sequence from sojourn_entry p
@@ -154,12 +163,17 @@ begin
     return json_build_array(sessions, entries, aliases, leases, false);
   end if;
 
-  update sojourn_entry e set text = null, data = null, author = null, redacted = true
-  where (e.log, e.sequence) in (
-    select p.log, p.sequence from sojourn_entry p join sojourn_session s on s.n = p.log
-    where p.author = of_owner and s.tenant = of_tenant limit most - entries
-  );
-  get diagnostics gone = row_count;
+  with written as (
+    update sojourn_entry e set text = null, data = null, author = null, redacted = true
+    where (e.log, e.sequence) in (
+      select p.log, p.sequence from sojourn_entry p join sojourn_session s on s.n = p.log
+      where p.author = of_owner and s.tenant = of_tenant order by p.log, p.sequence limit most - entries for update of p
+    )
+    returning e.log, e.sequence
+  ), forgotten as (
+    delete from sojourn_word w using written where w.log = written.log and w.sequence = written.sequence
+  )
+  select count(*) into gone from written;
   entries := entries + gone;
   -- The owner's own home goes. A home they share (a project, a channel) has names and leases of others.
   -- A freed name still says whose it was.
@@ -173,4 +187,30 @@ begin
   leases := leases + gone;
   delete from sojourn_operation o where o.tenant = of_tenant and o.home = of_owner;
   return json_build_array(sessions, entries, aliases, leases, entries < most);
+end $$;
+
+-- Bring the search index forward: store the words of entries (their logs, sequences and words as JSON) that are still there,
+-- and the events that it has come through. Fails rather than wait for whoever redacts one of them now.
+create function sojourn_index(given json, shards smallint[], numbers bigint[]) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+begin
+  insert into sojourn_word (number, log, sequence, words)
+  select there.found, there.log, there.sequence, array_to_tsvector(there.words)
+  from (
+    select e.found, e.log, e.sequence, g.words || sojourn_owner_word(s.tenant, s.kind, s.owner) as words
+    from json_to_recordset(given) g (log bigint, sequence bigint, words text[])
+      join sojourn_entry e on e.log = g.log and e.sequence = g.sequence and e.text is not null
+      join sojourn_session s on s.n = e.log and s.state <> 'deleted'
+    order by e.log, e.sequence
+    for share of e nowait
+  ) there
+  on conflict do nothing;
+  update sojourn_indexed i set number = greatest(i.number, n.number)
+  from (select * from unnest(shards, numbers) named (shard, number) order by 1) n
+  where i.shard = n.shard;
 end $$;

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from sojourn.core.batch import (
@@ -30,9 +29,10 @@ from sojourn.core.batch import (
     Yield,
     only_append,
 )
-from sojourn.core.ids import home_number
+from sojourn.core.ids import home_number, home_of, is_id
 from sojourn.core.session import Alias, AliasKey, LeaseState, Session
 from sojourn.engines.checks import check_batch
+from sojourn.engines.postgres.search import indexed
 from sojourn.errors import CorruptError, InvalidValueError
 
 SHARDS: Final = 16
@@ -64,6 +64,8 @@ class Parcel:
     shares: list[Claim] = field(default_factory=list)
     """What no other batch of its group may claim."""
     alone: bool = False
+    worded: bool = False
+    """Whether an entry brings its words for the index."""
 
     @property
     def size(self) -> int:
@@ -136,7 +138,7 @@ def _pack_create(parcel: Parcel, batch: Batch, change: Create, entries: list[Row
     row: Row = {
         "verb": "create",
         "id": change.id,
-        "shard": shard_of(batch.tenant, batch.home),
+        "shard": shard_of(change.id, batch.tenant, batch.home),
         "kind": change.kind,
         "state": change.state,
         "data": change.data,
@@ -163,7 +165,7 @@ def _pack_create(parcel: Parcel, batch: Batch, change: Create, entries: list[Row
     if change.search == "deferred":
         row["deferred"] = True
     _pack_deadline(row, change.deadline)
-    _pack_entries(row, change.id, change.entries, parcel, batch, entries)
+    _pack_entries(row, change, parcel, batch, entries)
     return row
 
 
@@ -187,7 +189,7 @@ def _pack_write(parcel: Parcel, batch: Batch, change: Write, entries: list[Row])
     if change.reason:
         row["reason"] = change.reason
     _pack_deadline(row, change.deadline)
-    _pack_entries(row, change.id, change.entries, parcel, batch, entries)
+    _pack_entries(row, change, parcel, batch, entries)
     return row
 
 
@@ -297,14 +299,21 @@ def _pack_deadline(row: Row, deadline: Deadline | None) -> None:
         row["deadline_if_none"] = True
 
 
-def _pack_entries(row: Row, session: str, new: tuple[NewEntry, ...], parcel: Parcel, batch: Batch, entries: list[Row]) -> None:
+def _pack_entries(row: Row, change: Create | Write, parcel: Parcel, batch: Batch, entries: list[Row]) -> None:
+    session, new, search = change.id, change.entries, change.search
     if not new:
         return
     row["entries"] = len(new)
     voices: list[str] = []
     keys: list[str] = []
     for entry in new:
-        entries.append(_pack_entry(entry))
+        packed = _pack_entry(entry)
+        if search != "off" and entry.text is not None:
+            packed["searched"] = True
+            if search == "commit":
+                packed["words"] = indexed(entry.text)
+                parcel.worded = True
+        entries.append(packed)
         if entry.counted and entry.author is not None:
             voices.append(entry.author)
         if entry.key is not None:
@@ -351,10 +360,9 @@ _PACKERS: Final[dict[type, Any]] = {
 }
 
 
-@lru_cache(maxsize=4096)
-def shard_of(tenant: str, home: str) -> int:
-    """The event shard of a home."""
-    return home_number(tenant, home) % SHARDS
+def shard_of(session: str, tenant: str, home: str) -> int:
+    """The event shard of a session: by its home's bits in its id, where a watcher of it looks."""
+    return (home_of(session) if is_id(session) else home_number(tenant, home)) % SHARDS
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------
@@ -394,11 +402,13 @@ def assemble(parcels: Sequence[Parcel]) -> tuple[str, str, str]:
     sessions, aliases, leases = _Names(), _Names(), _Names()
     locks: list[str] = []
     asked: list[tuple[int, int, str]] = []
+    worded = False
     for number, parcel in enumerate(parcels, 1):
         sessions.use(parcel.sessions)
         aliases.use(parcel.aliases)
         leases.use(parcel.leases)
         locks.extend(parcel.locks)
+        worded |= parcel.worded
         if parcel.asked is not None:
             asked.append((number, sessions.used[-1], parcel.asked))
     frame: Row = {"locks": locks} if locks else {}
@@ -407,6 +417,8 @@ def assemble(parcels: Sequence[Parcel]) -> tuple[str, str, str]:
     frame |= leases.columns("leases", "lease_tenants", "lease_homes", "lease_names")
     if asked:
         frame["asked_batches"], frame["asked_sessions"], frame["asked_keys"] = zip(*asked, strict=True)
+    if worded:
+        frame["worded"] = True
     changes = ",".join([parcel.changes for parcel in parcels])
     entries = ",".join([parcel.entries for parcel in parcels if parcel.entries])
     return _encode(frame), f"[{changes}]", f"[{entries}]"
@@ -470,8 +482,8 @@ def read_alias(row: Sequence[Any]) -> Alias:
     return Alias(AliasKey(home, namespace, key), target, epoch, previous, moved_at)
 
 
-def answers_of(rows: object, count: int) -> Iterator[Answer]:
-    """The answers of a call, one per batch of its group."""
-    if not isinstance(rows, list) or len(rows) != count:
+def answers_of(rows: object, count: int) -> tuple[bool, Iterator[Answer]]:
+    """Whether watchers are to be told of a call, and its answers, one per batch of its group."""
+    if not isinstance(rows, list) or len(rows) != count + 1:
         raise CorruptError("the store answered something that is not the answer of a commit.")
-    return map(read_answer, rows)
+    return bool(rows.pop()), map(read_answer, rows)

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from sojourn.core.batch import Answer, Change, Point, Refusal
 from sojourn.core.codec import Json, check_number, check_text
 from sojourn.core.query import EntryQuery, Page, SessionQuery, make_cursor, page_limit, read_cursor
-from sojourn.core.session import Alias, AliasKey, Session
+from sojourn.core.session import Alias, Session
 from sojourn.core.times import to_datetime
 from sojourn.core.words import Count, approximate_tokens, words
 from sojourn.errors import InvalidValueError, KeyReusedError, UnsupportedError
@@ -55,7 +55,7 @@ class AsyncContexts:
         place, label = rules.check_scope(scope), rules.check_name(name)
         more = rules.check_metadata(metadata, self._policy)
         operation, mark = operation_key(key), fingerprint("context.create", label, more, exist_ok)
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return await self._shown(asked.moved[0].id)
 
@@ -291,7 +291,7 @@ class AsyncContexts:
         """Give a context another name; `NameTakenError` when another context has it."""
         place, label, wanted = rules.check_scope(scope), rules.check_name(name), rules.check_name(new)
         operation, mark = operation_key(key), fingerprint("context.rename", label, wanted)
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return await self._shown(asked.moved[0].id)
 
@@ -321,7 +321,7 @@ class AsyncContexts:
         """
         place, label, wanted = rules.check_scope(scope), rules.check_name(name), rules.check_name(new)
         operation, mark = operation_key(key), fingerprint("context.branch", label, wanted, at)
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return await self._shown(asked.moved[0].id)
 
@@ -359,7 +359,7 @@ class AsyncContexts:
         """
         place, label = rules.check_scope(scope), rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.set_active", label, bool(active))
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return await self._shown_named(asked, place, label)
 
@@ -380,7 +380,7 @@ class AsyncContexts:
         """Make a context active again: by name, or the last active one, also after it was ended."""
         place, label = rules.check_scope(scope), None if name is None else rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.resume", label)
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return await self._shown(asked.moved[0].id)
 
@@ -413,19 +413,19 @@ class AsyncContexts:
         """Remove a context; False when there is none. ``purge=False`` keeps its artifacts, to be read by its id."""
         place, label = rules.check_scope(scope), rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.delete", label, bool(purge))
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return _removed(asked) > 0
         session = (await self._reader.follow(place, label)).session
         done = session is not None and await self._remove(session, purge=purge)
-        await self._removal.remember(place, int(done), operation, mark)
+        await self._unit.note(place, operation, mark, removed=int(done))
         return done
 
     async def delete_all(self, *, purge: bool = True, scope: str | int | None = None, key: str | None = None) -> int:
         """Remove every context of a scope; how many there were. ``purge=True`` also removes what earlier deletes kept."""
         place = rules.check_scope(scope)
         operation, mark = operation_key(key), fingerprint("context.delete_all", bool(purge))
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return _removed(asked)
         done = 0
@@ -433,7 +433,7 @@ class AsyncContexts:
             kept = rules.is_kept(session)
             if purge or not kept:
                 done += await self._remove(session, purge=purge) and not kept
-        await self._removal.remember(place, done, operation, mark)
+        await self._unit.note(place, operation, mark, removed=done)
         return done
 
     async def _remove(self, session: Session, *, purge: bool) -> bool:
@@ -445,33 +445,21 @@ class AsyncContexts:
         """Remove what ``delete(purge=False)`` kept under this id; how many artifacts that were, 0 when there is nothing."""
         operation, mark = operation_key(key), fingerprint("context.purge", id)
         home = f"{KIND}/{id}"
-        asked = await self._asked(home, operation, mark)
+        asked = await self._unit.asked(home, operation, mark, KIND)
         if asked is not None:
             return _removed(asked)
         session = (await self._unit.find(id, KIND)).session
         gone = await self._removal.remove(id) if session is not None and rules.is_kept(session) else None
         count = 0 if gone is None else gone.counters.get("artifacts", 0)
-        await self._removal.remember(home, count, operation, mark)
+        await self._unit.note(home, operation, mark, removed=count)
         return count
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    async def _asked(self, home: str, operation: str | None, mark: str) -> Answer | None:
-        """The answer an operation id already has; asked with a guard that never holds, so that nothing is stored."""
-        if operation is None:
-            return None
-        probe = Point(AliasKey(home, "never", home), None, -1)
-        answer = await self._unit.attempt(home, probe, key=operation, fingerprint=mark)
-        if answer.refusal is None:
-            return answer
-        if answer.refusal.reason == "key":
-            raise refused(answer.refusal, KIND)
-        return None
-
     async def _changed(self, scope: str | int | None, name: str, change: Any, operation: str | None, mark: str) -> str:
         """Change the context of a name by what a rule makes of it; its id."""
         place, label = rules.check_scope(scope), rules.check_name(name)
-        asked = await self._asked(place, operation, mark)
+        asked = await self._unit.asked(place, operation, mark, KIND)
         if asked is not None:
             return asked.moved[0].id
 

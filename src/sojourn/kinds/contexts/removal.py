@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sojourn.core.batch import Change, Create, Delete, Guard, Point, Refusal
+from sojourn.core.batch import Change, Delete, Guard, Point, Refusal
 from sojourn.core.query import READABLE_STATES, SessionQuery
 from sojourn.core.session import Session
 from sojourn.kinds.contexts import rules
@@ -78,11 +78,3 @@ class Removal:
             if len(rows) < _PAGE:
                 return
             after = (0, rows[-1].id)
-
-    async def remember(self, scope: str, count: int, operation: str | None, mark: str) -> None:
-        """Keep how many an operation id has removed: as the counters of a session that nobody ever sees."""
-        if operation is None:
-            return
-        made = self._unit.new_id(scope)
-        note = Create(made, KIND, state="pending", counters={"removed": count})
-        await self._unit.commit(scope, note, Delete(made), key=operation, fingerprint=mark)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from sojourn.core.batch import Answer, Change, Delete, Guard, NewEntry, Point, Refusal, Write
+from sojourn.core.batch import Answer, Change, Delete, Guard, NewEntry, Refusal, Write
 from sojourn.core.codec import Json, check_key, check_number, check_text
 from sojourn.core.query import (
     READABLE_STATES,
@@ -19,7 +19,7 @@ from sojourn.core.query import (
     page_limit,
     read_cursor,
 )
-from sojourn.core.session import AliasKey, Entry, Session
+from sojourn.core.session import Entry, Session
 from sojourn.core.times import span, to_datetime
 from sojourn.core.words import Count, approximate_tokens, snippet, words
 from sojourn.errors import (
@@ -48,6 +48,8 @@ from sojourn.shell.lease import Holding, Lease
 from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
 
 _BATCH: Final = 200
+_DECAY: Final = "conversation.decay"
+"""Where the operation ids of decays are kept."""
 
 
 class AsyncConversations:
@@ -71,12 +73,14 @@ class AsyncConversations:
         channel_user_id: str | int = "",
         display_name: str = "",
         with_messages: bool = True,
+        key: str | None = None,
     ) -> Conversation:
         """The person's current conversation, or a new one when there is none, it has ended, or it is past its age.
 
         By ``user_id``, or by a channel handle alone (an unknown handle creates a person for it). Both given: the handle is
         linked; a new handle in a channel replaces and frees the person's old one there; one that another person holds is a
-        `ConflictError` and nothing changes. One conversation, however many processes ask at once: idempotent.
+        `ConflictError` and nothing changes. One conversation, however many processes ask at once: idempotent. The same
+        ``key`` again gives the same conversation, also when it is past its age by then.
         """
         channel = rules.check_channel(channel)
         handle = "" if channel_user_id == "" else check_key(channel_user_id, "channel_user_id")
@@ -85,17 +89,27 @@ class AsyncConversations:
             raise InvalidValueError("a channel handle needs both channel and channel_user_id.", hint="Or give a user_id.")
         if user_id is None and not handle:
             raise InvalidValueError("get_or_create needs a user_id, or channel and channel_user_id.")
-        if user_id is None:
-            user = await self._people.person(channel, handle)
-        else:
-            user = check_key(user_id, "user_id")
-            if handle:
-                await self._people.claim(user, channel, handle)
+        user = await self._people.person(channel, handle) if user_id is None else check_key(user_id, "user_id")
+        operation, mark = operation_key(key), fingerprint("get_or_create", user, channel, handle, name)
+        asked = await self._unit.asked(user, operation, mark, KIND)
+        if asked is not None:
+            session = await self._reader.session(asked.moved[0].id)
+            return await self._shown(session) if with_messages else rules.conversation_of(session)
+        if user_id is not None and handle:
+            await self._people.claim(user, channel, handle)
         channels = {channel: handle} if handle else {}
         session = await perform(lambda: self._people.current(user, name, channels), KIND)
+        if operation is not None:
+            session = await self._found(session, operation, mark)
         if handle and not await self._people.is_settled(session, user, channel, handle):
             session = await self._people.settle(session, user, channel, handle)
         return await self._shown(session) if with_messages else rules.conversation_of(session)
+
+    async def _found(self, session: Session, operation: str, mark: str) -> Session:
+        """Keep which conversation an operation id has led to; the first one when two ask at once."""
+        found = Write(session.id, Guard(open=False), change="found")
+        answer = await self._unit.commit(session.home, found, key=operation, fingerprint=mark, what=KIND)
+        return await self._reader.session(answer.moved[0].id)
 
     async def create(
         self,
@@ -119,14 +133,9 @@ class AsyncConversations:
         more = rules.check_metadata({} if metadata is None else metadata, self._policy)
         operation = operation_key(key)
         mark = fingerprint("create", user, title, name, channel, handle, more)
-        if operation is not None:
-            answer = await self._unit.attempt(
-                user, Point(AliasKey(user, CURRENT, user), None, -1), key=operation, fingerprint=mark
-            )
-            if answer.refusal is None:
-                return rules.conversation_of(await self._reader.session(answer.moved[0].id))
-            if answer.refusal.reason == "key":
-                raise refused(answer.refusal, KIND)
+        asked = await self._unit.asked(user, operation, mark, KIND)
+        if asked is not None:
+            return rules.conversation_of(await self._reader.session(asked.moved[0].id))
         if handle:
             await self._people.claim(user, channel, handle)
 
@@ -487,7 +496,7 @@ class AsyncConversations:
 
     # -- ageing ----------------------------------------------------------------------------------------------------
 
-    async def decay(self, max_age: timedelta | None = None, *, limit: int | None = None) -> int:
+    async def decay(self, max_age: timedelta | None = None, *, limit: int | None = None, key: str | None = None) -> int:
         """Archive (or delete, by policy) conversations whose last message is at least ``max_age`` old; how many.
 
         Without ``max_age`` the policy's counts (nothing decays when it has none). ``timedelta(0)`` means everything. Age is
@@ -495,6 +504,16 @@ class AsyncConversations:
         """
         if limit is not None:
             check_number(limit, "limit")
+        age = None if max_age is None else span(max_age, "max_age")
+        operation, mark = operation_key(key), fingerprint("decay", age, limit)
+        asked = await self._unit.asked(_DECAY, operation, mark, KIND)
+        if asked is not None:
+            return asked.moved[0].counters["archived"]
+        done = await self._decay(max_age, limit)
+        await self._unit.note(_DECAY, operation, mark, archived=done)
+        return done
+
+    async def _decay(self, max_age: timedelta | None, limit: int | None) -> int:
         now = await self._unit.engine.now()
         before = rules.decay_cutoff(now, self._policy) if max_age is None else rules.cutoff(now, max_age)
         if before is None:
@@ -541,22 +560,11 @@ class AsyncConversations:
         operation, mark = operation_key(key), fingerprint("delete", id)
         session = (await self._unit.find(id, KIND)).session
         if session is None:
-            return await self._deleted_before(id, operation, mark)
+            return await self._unit.asked(f"{KIND}/{id}", operation, mark, KIND) is not None
         # What is deleted has no home to ask, so the id is remembered in a home of its own, before anything is gone.
         await self._unit.remember(f"{KIND}/{id}", operation, mark)
         answer = await self._unit.attempt(session.home, Delete(session.id))
         if answer.refusal is not None and answer.refusal.reason != "missing":
-            raise refused(answer.refusal, KIND)
-        return answer.refusal is None
-
-    async def _deleted_before(self, id: str, operation: str | None, mark: str) -> bool:
-        """Whether this operation id has deleted it."""
-        if operation is None:
-            return False
-        home = f"{KIND}/{id}"
-        probe = Point(AliasKey(home, "never", home), None, -1)
-        answer = await self._unit.attempt(home, probe, key=operation, fingerprint=mark)
-        if answer.refusal is not None and answer.refusal.reason == "key":
             raise refused(answer.refusal, KIND)
         return answer.refusal is None
 

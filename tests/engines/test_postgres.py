@@ -32,7 +32,7 @@ from sojourn.core.batch import (
     Write,
     Yield,
 )
-from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
+from sojourn.core.query import EntryQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, EventRow
 from sojourn.core.times import DAY, MINUTE, SECOND, to_datetime
 from sojourn.engines.contract import Capabilities, Clock, Engine
@@ -40,8 +40,9 @@ from sojourn.engines.memory import MemoryEngine
 from sojourn.engines.postgres import schema
 from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
 from sojourn.engines.postgres.blocking import BlockingDriver
-from sojourn.engines.postgres.commits import Queue, Slot, carry_out
+from sojourn.engines.postgres.commits import Queue, Sending, Slot, carry_out
 from sojourn.engines.postgres.engine import PostgresEngine
+from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.wire import pack
 from sojourn.errors import (
     ClosedError,
@@ -131,10 +132,10 @@ def teller(url: str, blocking: bool, *, real_time: bool = False) -> Tell:
 
 
 class TestConformance(EngineConformance):
-    """All promises but search, in blocking code."""
+    """All promises, in blocking code."""
 
     blocking = True
-    capabilities = Capabilities(engine="postgres", search=False)
+    capabilities = Capabilities(engine="postgres")
 
     @pytest.fixture
     def place(self, server: Server) -> Generator[str]:
@@ -151,15 +152,6 @@ class TestAsyncConformance(TestConformance):
 
     async def open_engine(self, place: str, clock: Clock) -> Engine:
         return await AsyncPostgresEngine.open(place, clock)
-
-
-def test_what_is_not_there_yet_says_so(tell: Tell) -> None:
-    async def story(lab: Lab) -> None:
-        for verb in (lab.engine.index(1), lab.engine.search(SearchQuery(TENANT, KIND, ("x",)))):
-            with pytest.raises(UnsupportedError, match="not yet on PostgreSQL"):
-                await verb
-
-    tell(story)
 
 
 # -- 1: append to a conversation -------------------------------------------------------------------------------------
@@ -237,10 +229,10 @@ def test_appends_to_many_conversations_travel_together(url: str) -> None:
     """50 tasks, 50 homes: far fewer calls than appends, and every one is stored once."""
 
     async def story() -> None:
-        driver = AsyncDriver(url, None, connections=4, timeout=10.0)
+        driver = AsyncDriver(Settings(url=url, connections=4))
         await driver.open()
         await schema.ensure(driver, migrate=True)
-        engine = AsyncPostgresEngine(driver, None)
+        engine = AsyncPostgresEngine(driver)
         lab = Lab(lambda _: _given(engine), blocking=False)
         await lab.open()
         homes = [f"home {number}" for number in range(50)]
@@ -649,7 +641,7 @@ def test_groups_are_decided_as_one_by_one_in_memory(url: str, seed: int) -> None
                 queue.put(slot)
             while group := queue.take():
                 sizes.append(len(group))
-                run_sync(carry_out(group, send, clock.micros, "here"))
+                run_sync(carry_out(group, Sending(send, Settings(url=url, clock=clock.micros), "here")))
                 for slot in group:
                     assert slot.outcome() == run_sync(model.commit(batches[slot])), batches[slot]
             clock.set(to_datetime(clock.micros() + moves.choice((0, SECOND, 40 * SECOND, -20 * SECOND))))
@@ -795,7 +787,7 @@ def test_an_uncommitted_event_holds_its_shard_back(url: str) -> None:
             return early.execute(statement, values).fetchall()[0][0]
 
         before = run_sync(engine.tip())
-        run_sync(carry_out([slot], send, None, "here"))
+        run_sync(carry_out([slot], Sending(send, Settings(url=url), "here")))
 
         async def race() -> None:
             late = await AsyncPostgresEngine.open(url)
@@ -879,10 +871,8 @@ def test_a_newer_store_is_refused_unless_it_serves_this_release(url: str) -> Non
 def test_another_isolation_level_is_refused(url: str) -> None:
     run_sync(run_sync(PostgresEngine.open(url)).close())
     strict = f"{url} -cdefault_transaction_isolation%3Dserializable".replace(" ", "%20")
-    engine = run_sync(PostgresEngine.open(strict))
     with pytest.raises(UnsupportedError, match="read committed"):
-        run_sync(engine.commit(Batch(TENANT, HOME, (Create("x", KIND),))))
-    run_sync(engine.close())
+        run_sync(PostgresEngine.open(strict))
 
 
 # -- cost ------------------------------------------------------------------------------------------------------------
@@ -1000,10 +990,10 @@ def test_a_closed_engine_says_so(tell: Tell) -> None:
 def test_leaders_and_lanes(url: str) -> None:
     """Among threads, whoever finds no free lane travels with a leader; none is left waiting."""
     for lanes in (1, 2, 8):
-        driver = BlockingDriver(url, None, connections=8, timeout=10.0, lanes=lanes)
+        driver = BlockingDriver(Settings(url=url, connections=8), lanes=lanes)
         run_sync(driver.open())
         run_sync(schema.ensure(driver, migrate=True))
-        engine = PostgresEngine(driver, None)
+        engine = PostgresEngine(driver)
         lab = Lab(lambda _, engine=engine: _given(engine), blocking=True)
         run_sync(lab.open())
         made = run_sync(lab.create())

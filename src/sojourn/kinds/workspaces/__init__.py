@@ -1,0 +1,1 @@
+"""Workspaces: who is at work in a project, in which role, and what they have claimed."""
