@@ -27,14 +27,14 @@ def create(call: Call) -> None:
             hint="--token - reads it from standard input.",
         )
     policy = _policy(call)
-    who = given.user if given.username is None else given.username
+    who_is: str = given.user if given.username is None else given.username
     if call.dry_run:
-        call.output.would(f"sign {who} in")
+        call.output.would(f"sign {who_is} in")
         return
     own = token_from_input() if given.token == "-" else None
     store = call.store(create=True, logins=policy, directory=False if given.any_user else None)
-    if given.add_user and store.directory.user_id(given.username) is None:
-        store.directory.add_user(given.username)
+    if given.add_user and store.directory.user_id(who_is) is None:
+        store.directory.add_user(who_is)
     made = acting(call, store).create(
         given.user,
         username=given.username,
@@ -63,9 +63,10 @@ def _check_user(call: Call) -> None:
 def _policy(call: Call) -> LoginPolicy:
     """The timeouts that were asked for; those of an application are not kept in its store."""
     given = call.arguments
-    if given.preset is not None and given.preset not in PRESETS:
-        raise UsageError(f"there is no preset {given.preset!r}.", hint=f"There are: {', '.join(PRESETS)}.")
-    chosen = {**PRESETS.get(given.preset, {})}
+    preset: str = given.preset or ""
+    if preset and preset not in PRESETS:
+        raise UsageError(f"there is no preset {preset!r}.", hint=f"There are: {', '.join(PRESETS)}.")
+    chosen = {**PRESETS.get(preset, {})}
     for name in ("idle", "absolute"):
         timeout: timedelta | None = getattr(given, name)
         if timeout is not None:
