@@ -82,6 +82,19 @@ class Lists:
         )
         return sum(replies)
 
+    async def recent(
+        self, tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int
+    ) -> int:
+        """See `contract.Engine.count`, with ``active_after``."""
+        talk = self._talk
+        since, only = f"{max(0, active_after):0{_STAMP}}".encode(), escape(tenant).encode()
+        commands = []
+        for shard in talk.asked(tenant, home):
+            lists = [shard.list(tenant, kind, "active", created=made, owner=owner, tag=tag) for made in (False, True)]
+            own = shard.tenant(tenant).encode()
+            commands.append(talk.scripts.recent.call([*lists, shard.due], talk.time(), own, since, only, (home or "").encode()))
+        return sum(int(reply) for reply in await talk.ask_all(commands))
+
     async def due(self, tenant: str | None, limit: int) -> list[Session]:
         """See `contract.Engine.due`."""
         talk = self._talk
