@@ -190,19 +190,6 @@ class RedisEngine:
             return await self._lists.recent(tenant, kind, tag, owner, home, active_after)
         return await self._lists.count(tenant, kind, tag, owner, home)
 
-    async def _count_recent(
-        self, tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int
-    ) -> int:
-        since, only = f"{max(0, active_after):0{_STAMP}}".encode(), escape(tenant).encode()
-        commands = []
-        for shard in self._shards if home is None else (self._shards[shard_of_home(tenant, home)],):
-            lists = [shard.list(tenant, kind, "active", created=made, owner=owner, tag=tag) for made in (False, True)]
-            own = shard.tenant(tenant).encode()
-            commands.append(
-                self._scripts.recent.call([*lists, shard.due], self._time(), own, since, only, (home or "").encode())
-            )
-        return sum(int(reply) for reply in await self._ask_all(commands))
-
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
         return await self._lists.due(tenant, limit)
