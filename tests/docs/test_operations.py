@@ -701,7 +701,7 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("sojourn.open", "UnavailableError"): lambda lab: sojourn.open("sqlite:////dev/null/app.db"),
     ("sojourn.open", "CorruptError"): open_other,
     ("sojourn.open", "SchemaError"): open_newer,
-    ("sojourn.open", "UnsupportedError"): on_a_network,
+    ("sojourn.open", "UnsupportedError"): lambda lab: on_a_network(lab),
     ("Store.for_tenant", "InvalidValueError"): lambda lab: lab.store.for_tenant(""),
     ("Store.watch", "InvalidValueError"): lambda lab: lab.store.watch("dialogue"),
     ("Store.watch", "InvalidCursorError"): lambda lab: next(iter(lab.store.watch(after="x"))),
