@@ -171,8 +171,8 @@ class AsyncStore:
         while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
             continue
         receipt = Erased(owner, sessions, entries, aliases, leases)
-        receipt = replace(receipt, outside=(*receipt.outside, *self.capabilities.copies))
-        return receipt if rows.settled else replace(receipt, outside=(*receipt.outside, _LOG_IN_USE))
+        more = rows.outside if rows.settled else (*rows.outside, _LOG_IN_USE)
+        return replace(receipt, outside=(*receipt.outside, *more))
 
     def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:
         """The tenant's sessions, entries and aliases as lines of JSON; `load` takes them back."""

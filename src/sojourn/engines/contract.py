@@ -75,8 +75,6 @@ class Capabilities:
     processes: bool = True
     """Several processes may open the same store."""
     backup: bool = False
-    copies: tuple[str, ...] = ()
-    """Where copies of what is erased may stay for a while, beyond the engine's reach; the receipt of an erasure names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,8 @@ class ErasedRows:
     """False while rows are left for the next call."""
     settled: bool = True
     """Whether, once complete, no file of the store has what was removed any more; while False, purging tries again."""
+    outside: tuple[str, ...] = ()
+    """What this engine itself keeps for a while and cannot be told to forget, for the receipt."""
 
 
 class Background(Protocol):

@@ -94,16 +94,23 @@ async def _redis(opening: Opening) -> Engine:
     return await engine.open_redis(opening)
 
 
-async def _postgres(opening: Opening) -> Engine:
+def driver_of(url: str) -> Any:
+    """The package of the PostgreSQL engine; `UnsupportedError` where its driver is not installed."""
     try:
-        from sojourn.engines.postgres import aio, engine, settings
+        from sojourn.engines import postgres
+        from sojourn.engines.postgres import aio, engine, schema, settings  # noqa: F401  # attributes of the package
     except ImportError as error:
         raise UnsupportedError(
-            f"{shown_url(opening.url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
+            f"{shown_url(url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
         ) from error
-    kind = engine.PostgresEngine if opening.blocking else aio.AsyncPostgresEngine
+    return postgres
+
+
+async def _postgres(opening: Opening) -> Engine:
+    postgres = driver_of(opening.url)
+    kind = postgres.engine.PostgresEngine if opening.blocking else postgres.aio.AsyncPostgresEngine
     options = opening.options
-    chosen = settings.settings_of(
+    chosen = postgres.settings.settings_of(
         opening.url, opening.clock, options.timeout, options.more, lazy=opening.durability == "normal"
     )
     return cast("Engine", await kind.opened(chosen, migrate=opening.migrate))
