@@ -34,6 +34,7 @@ class Lists:
             (query.owner or "").encode() if query.tag is not None else b"",
             b"" if query.active_before is None else b"%d" % query.active_before,
             (query.home or "").encode(),
+            b"c" if query.order in ("created", "oldest") else b"a",
         )
         asked = talk.asked(query.tenant, query.home)
         replies = await talk.ask_all(
@@ -78,9 +79,9 @@ class Lists:
             named = shard.tenant(tenant).encode()
             return int(await talk.ask(talk.scripts.counted.call(_lists(shard, query), b"", named, home.encode())))
         replies = await talk.ask_all(
-            [Command(b"ZCARD", shard.list(tenant, kind, "active", created=True, owner=owner, tag=tag)) for shard in talk.shards]
+            [Command(b"ZCARD", shard.list(tenant, kind, "active", owner=owner, tag=tag)) for shard in talk.shards]
         )
-        return sum(replies)
+        return sum(replies) // 2  # a list has each session twice
 
     async def due(self, tenant: str | None, limit: int) -> list[Session]:
         """See `contract.Engine.due`."""
@@ -94,9 +95,8 @@ class Lists:
 
 
 def _lists(shard: Shard, query: SessionQuery) -> list[bytes]:
-    created = query.order in ("created", "oldest")
     return [
-        shard.list(query.tenant, kind, state, created=created, owner=query.owner if query.tag is None else None, tag=query.tag)
+        shard.list(query.tenant, kind, state, owner=query.owner if query.tag is None else None, tag=query.tag)
         for kind in query.kinds
         for state in query.states
     ]
