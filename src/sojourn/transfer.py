@@ -18,6 +18,9 @@ from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
+from sojourn.kinds.logins import registry
+from sojourn.kinds.logins import rules as logins
+from sojourn.kinds.logins.people import USER
 from sojourn.kinds.workspaces import rules as workspaces
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
@@ -26,8 +29,11 @@ FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
 _CHECKS: Final = {conversations.KIND: conversations.check_document, workspaces.KIND: workspaces.check_document}
-_BESIDE: Final = {"context": ("content",), "workspace": ("project",)}
-"""Hidden kinds that go with a kind."""
+_BESIDE: Final = {"context": ("content",), "workspace": ("project",), logins.KIND: (USER, registry.WORLD)}
+_LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
+"""What leaves the store of a kind's sessions, where that is not all of them."""
+_STAYING: Final = frozenset({logins.TOKEN, logins.TOKEN_USER})
+"""Namespaces of aliases that do not leave the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
             after = (0, rows[-1].id)
     for name in sorted(owners - {""}):
         for alias in await unit.engine.aliases(unit.tenant, target=name):
+            if alias.key.namespace in _STAYING:
+                continue
             yield encode(_alias_line(alias)) + "\n"
 
 
@@ -74,7 +82,8 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
     if base is not None and (await unit.engine.load(unit.tenant, base[0])).session is None:
         base = None  # what it branched from was deleted: the fork is written whole
     row["base"] = None if base is None else list(base)
-    yield encode(row) + "\n"
+    leaving = _LEAVING.get(session.kind)
+    yield encode(row if leaving is None else leaving(row)) + "\n"
     first = 1 if base is None else base[1] + 1
     while first <= session.last_sequence:
         last = min(first + _PAGE - 1, session.last_sequence)
@@ -83,6 +92,8 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
             yield encode(_entry_line(session.id, entry)) + "\n"
         first = last + 1
     for alias in await unit.engine.aliases(unit.tenant, target=session.id):
+        if alias.key.namespace in _STAYING:
+            continue
         yield encode(_alias_line(alias)) + "\n"
 
 

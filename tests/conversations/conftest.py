@@ -27,13 +27,17 @@ import sojourn
 from sojourn import (
     AsyncContexts,
     AsyncConversations,
+    AsyncDirectory,
+    AsyncLogins,
     AsyncStore,
     AsyncWorkspaces,
     ContextPolicy,
     ConversationPolicy,
     Event,
+    LoginPolicy,
     Message,
     Messages,
+    NewLogin,
     WorkspacePolicy,
 )
 from sojourn.engines.background import TaskBackground
@@ -118,13 +122,15 @@ class _Face:
         value = getattr(self._inner, name)
         if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions, sojourn.Workspaces)):
             return _Face(value)
+        if isinstance(value, (sojourn.Logins, sojourn.Directory)):
+            return _Face(value)
         if not inspect.ismethod(value):
             return value
         if name in _CONTEXTS:
             return lambda *args, **named: _Context(value(*args, **named))
         if (type(self._inner).__name__, name) in _STEPS:
             return lambda *args, **named: _Steps(value(*args, **named))
-        if name == "for_tenant":
+        if name in ("for_tenant", "acting"):
             return lambda *args, **named: _Face(value(*args, **named))
 
         async def call(*args: Any, **named: Any) -> Any:
@@ -198,6 +204,38 @@ class Lab:
     def under(self, **policy: Any) -> AsyncStore:
         """The same store under another policy for conversations."""
         return self._with(conversations=ConversationPolicy(**policy))
+
+    @property
+    def logins(self) -> AsyncLogins:
+        """Its logins; users are those of `directory`."""
+        return self.store.logins
+
+    @property
+    def directory(self) -> AsyncDirectory:
+        """Its directory."""
+        return self.store.directory
+
+    def signing(self, **policy: Any) -> AsyncLogins:
+        """The logins of the same store under another policy."""
+        return self._with(logins=LoginPolicy(**policy)).logins
+
+    def knowing(self, directory: Any, **policy: Any) -> AsyncLogins:
+        """The logins of the same store with another directory."""
+        return self._with(logins=LoginPolicy(**policy), directory=directory).logins
+
+    async def user(self, name: str = "ann") -> str:
+        """The id of a user of the directory, made when there is none of the name."""
+        return await self.directory.user_id(name) or await self.directory.add_user(name)
+
+    async def hero(self, user: str = "ann", name: str = "Elwing", world: str = "middle") -> str:
+        """The id of a new character of a user."""
+        if await self.directory.world(world) is None:
+            await self.directory.add_world(world, world.title())
+        return await self.directory.add_character(await self.user(user), world, name)
+
+    async def device(self, user: str = "ann", *, logins: AsyncLogins | None = None, **more: Any) -> NewLogin:
+        """A new login of a user."""
+        return await (self.logins if logins is None else logins).create(await self.user(user), **more)
 
     def at_work(self, places: MemoryPlaces | None = None, **policy: Any) -> AsyncWorkspaces:
         """The workspaces of the same store as somebody in a place sees them, under another policy."""

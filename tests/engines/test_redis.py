@@ -963,7 +963,8 @@ async def everything(engine: Engine, dice: Dice) -> dict[str, Any]:
                 more = SessionQuery(TENANT, KINDS, states, order=order, after=after, limit=2, **options)  # type: ignore[arg-type]
                 found[f"more {order} {options}"] = await engine.list(more)
     for tag in (None, *TAGS):
-        found[f"count {tag}"] = [await engine.count(TENANT, kind, tag=tag) for kind in KINDS]
+        for since in (None, 0, NOW):
+            found[f"count {tag} {since}"] = [await engine.count(TENANT, kind, tag=tag, active_after=since) for kind in KINDS]
     found["due"] = await engine.due(TENANT, 10), await engine.due(None, 10)
     for namespace in ("name", "na:me"):
         for key in ("a", "b%"):

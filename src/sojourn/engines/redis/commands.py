@@ -70,6 +70,7 @@ class Scripts:
     aliases: Script
     page: Script
     counted: Script
+    recent: Script
     due: Script
     events: Script
     history: Script
@@ -105,6 +106,7 @@ def scripts() -> Scripts:
         _script("aliases"),
         _script("page"),
         _script("counted"),
+        _script("recent"),
         _script("due"),
         _script("events"),
         _script("history"),

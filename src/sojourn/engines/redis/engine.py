@@ -172,9 +172,18 @@ class RedisEngine:
         return await self._lists.page(query)
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
+        if active_after is not None:
+            return await self._lists.recent(tenant, kind, tag, owner, home, active_after)
         return await self._lists.count(tenant, kind, tag, owner, home)
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:

@@ -83,6 +83,19 @@ class Lists:
         )
         return sum(replies) // 2  # a list has each session twice
 
+    async def recent(
+        self, tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int
+    ) -> int:
+        """See `contract.Engine.count`, with ``active_after``."""
+        talk = self._talk
+        since, only = f"{max(0, active_after):0{_STAMP}}".encode(), escape(tenant).encode()
+        commands = []
+        for shard in talk.asked(tenant, home):
+            keys = shard.list(tenant, kind, "active", owner=owner, tag=tag), shard.due
+            own = shard.tenant(tenant).encode()
+            commands.append(talk.scripts.recent.call(keys, talk.time(), own, since, only, (home or "").encode()))
+        return sum(int(reply) for reply in await talk.ask_all(commands))
+
     async def due(self, tenant: str | None, limit: int) -> list[Session]:
         """See `contract.Engine.due`."""
         talk = self._talk
