@@ -164,11 +164,20 @@ def test_a_worktree_that_was_made_again_under_its_name_has_a_new_pointer(
     here().write("project", "FIRST")
     monkeypatch.chdir(repository)
     git("worktree", "remove", "--force", str(other), cwd=repository)
-    (repository / ".git" / "worktrees").mkdir(exist_ok=True)
-    (repository / ".git" / "worktrees" / "keeps-the-inode").mkdir()
     git("worktree", "add", "-q", "--force", str(other), "other", cwd=repository)
     monkeypatch.chdir(other)
     assert here().read("project") is None
+
+
+def test_a_worktree_that_was_moved_keeps_its_pointer(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, moved = repository.parent / "other", repository.parent / "moved"
+    git("worktree", "add", "-q", str(other), cwd=repository)
+    monkeypatch.chdir(other)
+    here().write("project", "FIRST")
+    monkeypatch.chdir(repository)
+    git("worktree", "move", str(other), str(moved), cwd=repository)
+    monkeypatch.chdir(moved)
+    assert here().read("project") == "FIRST"
 
 
 def test_worktrees_beside_a_bare_repository_share_the_project_that_holds_it(project: Path, repository: Path) -> None:
