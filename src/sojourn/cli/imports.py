@@ -84,7 +84,10 @@ def gamegirl(call: Call) -> None:
     from sojourn.formats.gamegirl_source import is_url
 
     given = call.arguments.source
-    source = given if is_url(given) else _source(call, "GameGirl Color")
+    source = given if is_url(given) else Path(given).expanduser()
+    if isinstance(source, Path) and not source.is_file():
+        hint = "Name a dump of its Redis, or the server itself: redis://localhost:6379/0"
+        raise MissingFileError(f"there is no file {source}.", hint=hint)
     store = _store(call)
     with call.output.progress("imported") as progress:
         report = import_gamegirl(store, source, dry_run=call.dry_run, progress=progress)
