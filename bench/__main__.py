@@ -1,4 +1,4 @@
-"""``make bench``: every bar as a ratio in one run. ``--large``: a million conversations, 100,000 games. ``--json``: for machines."""
+"""``make bench``: every bar as a ratio in one run. ``--large``: a million conversations. ``--json``: for machines."""
 
 from __future__ import annotations
 
