@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.contexts import contexts
 from bench.conversations import conversations
 from bench.games import games
+from bench.logins import logins
 from bench.workspaces import workspaces
 
 
@@ -28,9 +29,14 @@ def main() -> None:
         print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; ratios of one run, medians of rounds.")
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         place = Path(directory)
-        for row in chain(
-            contexts(place), workspaces(place), games(place, large=options.large), conversations(place, large=options.large)
-        ):
+        rows = chain(
+            contexts(place),
+            logins(place, large=options.large),
+            workspaces(place),
+            games(place, large=options.large),
+            conversations(place, large=options.large),
+        )
+        for row in rows:
             print(json.dumps({**asdict(row), "met": row.met}) if options.json else row.line(), flush=True)
 
 

@@ -157,7 +157,7 @@ def blocking_figures(url: str) -> None:
 
 
 def sizes(url: str) -> None:
-    raw, engine = redis.Redis.from_url(url), AsyncRedisEngine(url, prefix="sizes")
+    raw, engine = redis.Redis.from_url(url), AsyncRedisEngine(url + "?prefix=sizes")
     sessions, entries = 4000, 20_000
 
     def memory() -> int:
@@ -195,7 +195,7 @@ def sizes(url: str) -> None:
 
 
 def trips_and_times(url: str) -> None:
-    engine, raw = RedisEngine(url, prefix="sizes"), redis.Redis.from_url(url)
+    engine, raw = RedisEngine(url + "?prefix=sizes"), redis.Redis.from_url(url)
     alias = AliasKey("user1", "current", "user1")
     made = create("user1")
     session = made.changes[0].id  # type: ignore[union-attr]
@@ -223,12 +223,12 @@ def trips_and_times(url: str) -> None:
         run_sync(engine.commit(append(session)))
     for name, verb in verbs.items():
         run_sync(verb())
-        before, times = engine._driver.trips, []
+        before, times = engine.talk.driver.trips, []
         for _ in range(30):
             start = time.perf_counter()
             run_sync(verb())
             times.append(time.perf_counter() - start)
-        trips = (engine._driver.trips - before) / 30
+        trips = (engine.talk.driver.trips - before) / 30
         print(f"{name:52} {trips:9.0f} round trips {statistics.median(times) * 1e6:8,.0f} µs")
     run_sync(engine.close())
     raw.close()
@@ -236,7 +236,7 @@ def trips_and_times(url: str) -> None:
 
 async def server_figures(url: str) -> None:
     """The server's own CPU for each operation, a thousand at a time in pipelines."""
-    engine, raw = AsyncRedisEngine(url, prefix="cpu"), redis.asyncio.Redis.from_url(url)
+    engine, raw = AsyncRedisEngine(url + "?prefix=cpu"), redis.asyncio.Redis.from_url(url)
     made = [create(f"user{number}", deadline=Deadline(after=10**9)) for number in range(TASKS)]
     ids = [batch.changes[0].id for batch in made]  # type: ignore[union-attr]
     await asyncio.gather(*(engine.commit(batch) for batch in made))

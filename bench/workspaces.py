@@ -13,8 +13,7 @@ from bench.measure import Row, in_turns, per_call, rate
 from sojourn.core.batch import Batch, Point
 from sojourn.kinds.workspaces import rules
 from sojourn.kinds.workspaces.model import WorkspacePolicy
-from sojourn.store import AsyncStore
-from sojourn.testing.places import MemoryPlaces
+from sojourn.testing.places import MemoryPlaces, standing
 
 POLICY = WorkspacePolicy()
 PROJECT = "project-1"
@@ -30,9 +29,7 @@ def workspaces(directory: Path) -> Iterator[Row]:
 def opened(path: Path, **options: object) -> sojourn.Store:
     """A store in which somebody stands in a project's directory, so that no files are measured."""
     store = sojourn.open(f"sqlite:///{path}", **options)  # type: ignore[arg-type]
-    aio = store._aio
-    places = MemoryPlaces(agent="ada")
-    return sojourn.Store(AsyncStore(aio._engine, replace(aio._settings, places=lambda: places)))
+    return standing(store, MemoryPlaces(agent="ada"))
 
 
 def starting(directory: Path) -> Row:

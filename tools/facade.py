@@ -35,6 +35,8 @@ MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
     Mirror("sojourn.kinds.games.api", "AsyncGames", "Games", "games"),
+    Mirror("sojourn.kinds.logins.api", "AsyncLogins", "Logins", "logins"),
+    Mirror("sojourn.kinds.logins.directory", "AsyncDirectory", "Directory", "directory"),
     Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
@@ -70,6 +72,7 @@ INNER = {
     "Unit",
 }
 INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
+INNER |= {"AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -23,6 +23,11 @@ from sojourn.kinds.conversations.sweep import ConversationSweep
 from sojourn.kinds.games.api import AsyncGames
 from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.games.sweep import GameSweep
+from sojourn.kinds.logins import rules as login_rules
+from sojourn.kinds.logins.api import AsyncLogins
+from sojourn.kinds.logins.directory import AsyncDirectory
+from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
+from sojourn.kinds.logins.sweep import LoginSweep, UserSweep
 from sojourn.kinds.workspaces.api import AsyncWorkspaces
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.kinds.workspaces.places import Places
@@ -72,6 +77,8 @@ class Settings:
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
     workspaces: WorkspacePolicy = field(default_factory=WorkspacePolicy)
+    logins: LoginPolicy = field(default_factory=LoginPolicy)
+    directory: DirectoryLike | Literal[False] | None = None
     places: Callable[[], Places] = here
     """Gives what workspaces ask of the working directory."""
     games: GamePolicy = field(default_factory=GamePolicy)
@@ -84,6 +91,8 @@ class AsyncStore:
     contexts: AsyncContexts
     workspaces: AsyncWorkspaces
     games: AsyncGames
+    logins: AsyncLogins
+    directory: AsyncDirectory
     sessions: AsyncSessions
 
     def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
@@ -94,10 +103,16 @@ class AsyncStore:
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
         self.contexts = AsyncContexts(self._unit, settings.contexts)
+        self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
+        self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
         self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
         self.games = AsyncGames(self._unit, settings.games, self._closing)
-        removers = {"context": self.contexts._removal.remove, "game": self.games._lobby.remove}
-        self.sessions = AsyncSessions(self._unit, removers)
+        removers = {
+            "context": self.contexts._removal.remove,
+            "game": self.games._lobby.remove,
+            login_rules.KIND: self.logins._revocation.remove,
+        }
+        self.sessions = AsyncSessions(self._unit, removers, {login_rules.KIND: login_rules.public_data})
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -181,7 +196,8 @@ class AsyncStore:
         while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
             continue
         receipt = Erased(owner, sessions, entries, aliases, leases)
-        return receipt if rows.settled else replace(receipt, outside=(*receipt.outside, _LOG_IN_USE))
+        log = () if rows.settled else (_LOG_IN_USE,)
+        return replace(receipt, outside=(*receipt.outside, *self.capabilities.copies, *rows.outside, *log))
 
     def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:
         """The tenant's sessions, entries and aliases as lines of JSON; `load` takes them back."""
@@ -233,6 +249,8 @@ class AsyncStore:
             ContentSweep(self._unit, settings.contexts),
             WorkspaceSweep(self._unit),
             GameSweep(self._unit, self.games),
+            LoginSweep(self.logins._revocation),
+            UserSweep(self.logins._people, self.logins._registry),
         )
 
 
@@ -250,6 +268,8 @@ async def make_async_store(
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
     if durability not in ("full", "normal"):
@@ -264,6 +284,8 @@ async def make_async_store(
         contexts=_policy(contexts, ContextPolicy, "contexts"),
         games=_policy(games, GamePolicy, "games"),
         workspaces=_policy(workspaces, WorkspacePolicy, "workspaces"),
+        logins=_policy(logins, LoginPolicy, "logins"),
+        directory=directory,
     )
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
@@ -313,6 +335,8 @@ def aopen(
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
 
@@ -332,6 +356,8 @@ def aopen(
             contexts=contexts,
             workspaces=workspaces,
             games=games,
+            logins=logins,
+            directory=directory,
         )
     )
 

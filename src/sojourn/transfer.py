@@ -19,6 +19,9 @@ from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
 from sojourn.kinds.games import record as games
+from sojourn.kinds.logins import registry
+from sojourn.kinds.logins import rules as logins
+from sojourn.kinds.logins.people import USER
 from sojourn.kinds.workspaces import rules as workspaces
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
@@ -33,8 +36,11 @@ _CHECKS: Final = {
 }
 _COUNTED: Final = {games.KIND: games.is_counted}
 """Which entries of a kind count their author in the phase that the session is in."""
-_BESIDE: Final = {"context": ("content",), "workspace": ("project",)}
-"""Hidden kinds that go with a kind."""
+_BESIDE: Final = {"context": ("content",), "workspace": ("project",), logins.KIND: (USER, registry.WORLD)}
+_LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
+"""What leaves the store of a kind's sessions, where that is not all of them."""
+_STAYING: Final = frozenset({logins.TOKEN, logins.TOKEN_USER})
+"""Namespaces of aliases that do not leave the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
             after = (0, rows[-1].id)
     for name in sorted(owners - {""}):
         for alias in await unit.engine.aliases(unit.tenant, target=name):
+            if alias.key.namespace in _STAYING:
+                continue
             yield encode(_alias_line(alias)) + "\n"
 
 
@@ -76,11 +84,13 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
     row: dict[str, Json] = {"type": "session", "tags": await unit.engine.tags(unit.tenant, session.id)}
     for name in _SESSION_FIELDS:
         row[name] = getattr(session, name)
+    row["counters"], row["data"] = dict(sorted(session.counters.items())), dict(sorted(session.data.items()))  # on any engine
     base = session.base
     if base is not None and (await unit.engine.load(unit.tenant, base[0])).session is None:
         base = None  # what it branched from was deleted: the fork is written whole
     row["base"] = None if base is None else list(base)
-    yield encode(row) + "\n"
+    leaving = _LEAVING.get(session.kind)
+    yield encode(row if leaving is None else leaving(row)) + "\n"
     first = 1 if base is None else base[1] + 1
     while first <= session.last_sequence:
         last = min(first + _PAGE - 1, session.last_sequence)
@@ -89,6 +99,8 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
             yield encode(_entry_line(session.id, entry)) + "\n"
         first = last + 1
     for alias in await unit.engine.aliases(unit.tenant, target=session.id):
+        if alias.key.namespace in _STAYING:
+            continue
         yield encode(_alias_line(alias)) + "\n"
 
 

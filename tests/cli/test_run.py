@@ -145,7 +145,7 @@ def test_the_command_has_no_signal_blocked_or_ignored_that_python_does(team: Use
 
 
 def test_a_killed_run_is_lost_at_once_also_when_its_command_lives_on(team: User) -> None:
-    script = "import os, time\nos.fork()\nprint('there', flush=True) if os.getpid() else None\nopen(0).read()"
+    script = "import os, time\nchild = os.fork()\nprint('there', flush=True) if child else None\nopen(0).read()"
     with running(team, "scout", "--", sys.executable, "-c", f"{script}") as process:
         assert state(team) == ("active", True)
         process.kill()
@@ -184,7 +184,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(team: User) -> None:
         "import signal, sys, time\nseen = []\n"
         "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
         "print('there', flush=True)\n"
-        "signal.pause()\nsignal.sigtimedwait([], 0.2)\nprint('seen', len(seen), flush=True)\nsys.exit(5)"
+        "while not seen:\n    signal.sigtimedwait([], 0.05)\n"
+        "signal.sigtimedwait([], 0.2)\nprint('seen', len(seen), flush=True)\nsys.exit(5)"
     )
     (team.project / "catch.py").write_text(script)
     inner = " ".join([*command("workspace", "run", "-q", "scout", "--"), sys.executable, "catch.py"])

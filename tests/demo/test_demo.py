@@ -52,6 +52,7 @@ def test_the_demo_shows_every_step_and_ends_well(tmp_path: Path) -> None:
         "garden sensor",
         "it survived",
         "duplicate, turn 1",
+        "reuse",
         "All steps",
     ):
         assert shown in run.stdout

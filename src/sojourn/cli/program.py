@@ -26,6 +26,7 @@ GROUPS: Final = (
             ("game", "games that are played turn by turn, also here in the terminal"),
             ("workspace", "who is at work in a project, in which role, on what"),
             ("status", "who am I here (also: st)"),
+            ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
@@ -98,7 +99,9 @@ class RootParser(Parser):
         """A command without its noun is a common slip."""
         if word in ("version", "help"):
             return f"'sojourn --{word}'"
-        for noun in ("conversation", "session", "context", "workspace", "game"):
+        if OTHER_WORDS.get(word) in self.children():
+            return f"'sojourn {OTHER_WORDS[word]}'"
+        for noun in ("conversation", "session", "context", "workspace", "login", "game"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:

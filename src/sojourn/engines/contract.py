@@ -41,6 +41,7 @@ PROMISES: Final = {
     "aliases_freed": "Deleting a session frees the aliases of its home that point at it, and their epochs keep counting.",
     "touch": "A touch moves activity and deadline forward only, moves no version, makes no event, and revives nothing.",
     "lists": "Lists are paged by key without gaps or repeats, in each order, by kind, state, owner and tag.",
+    "counts": "Sessions active since an instant are counted without those past their deadline, by an index.",
     "due": "Due sessions are those past their deadline at the engine's time, earliest first.",
     "due_ahead": "Asked ahead, due sessions are also those whose deadline comes within that time, earliest first.",
     "due_above": "A counter that ends above its threshold makes the session due, and an earlier deadline stays.",
@@ -76,6 +77,8 @@ class Capabilities:
     processes: bool = True
     """Several processes may open the same store."""
     backup: bool = False
+    copies: tuple[str, ...] = ()
+    """Where copies of what is erased may stay for a while, beyond the engine's reach; the receipt of an erasure names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class ErasedRows:
     """False while rows are left for the next call."""
     settled: bool = True
     """Whether, once complete, no file of the store has what was removed any more; while False, purging tries again."""
+    outside: tuple[str, ...] = ()
+    """What this engine itself keeps for a while and cannot be told to forget, for the receipt."""
 
 
 class Background(Protocol):
@@ -150,9 +155,20 @@ class Engine(Protocol):
         ...
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
-        """How many active sessions of a kind there are, with a tag or of an owner (then also: of a home, as in lists)."""
+        """How many active sessions of a kind there are, with a tag or of an owner (then also: of a home, as in lists).
+
+        With ``active_after``: only those whose activity bucket begins at this instant or later, and that are not past their
+        deadline.
+        """
         ...
 
     async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:

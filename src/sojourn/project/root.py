@@ -31,10 +31,10 @@ class Root:
     __slots__ = ("directory", "state", "top", "worktree")
 
     def __init__(self, directory: str, worktree: str = "", top: str = "") -> None:
-        self.directory = directory
-        self.top = top or directory
-        self.state = os.path.join(directory, STATE)
-        self.worktree = worktree
+        self.directory: str = directory
+        self.top: str = top or directory
+        self.state: str = os.path.join(directory, STATE)
+        self.worktree: str = worktree
 
     @property
     def store(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.games.model import GamePolicy
+from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
@@ -26,6 +29,8 @@ def open(  # the name is the package's: sojourn.open
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
     games: GamePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
@@ -35,7 +40,8 @@ def open(  # the name is the package's: sojourn.open
     ``tenant``: whose sessions; nothing reaches across. ``migrate``: make the schema or bring it forward; False refuses an
     older one (`SchemaError`). ``durability``: ``full``, what was acknowledged survives a power cut; ``normal``, it survives
     the death of the process, a power cut may lose the last commits but corrupts nothing. ``clock`` gives an aware UTC
-    datetime and ``ids`` an id, for tests.
+    datetime and ``ids`` an id, for tests. ``directory``: an object that knows the application's users, characters and worlds
+    (`DirectoryLike`), False for any user id and no characters; without it ``store.directory`` knows them.
 
     Raises `UnavailableError` (cannot be reached or created), `CorruptError` (not a store), `SchemaError`,
     `InvalidValueError` (a URL that cannot be read).
@@ -53,5 +59,7 @@ def open(  # the name is the package's: sojourn.open
         contexts=contexts,
         workspaces=workspaces,
         games=games,
+        logins=logins,
+        directory=directory,
     )
     return Store(run_sync(making))
