@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
+from unittest.mock import patch
 
 import pytest
 
@@ -703,12 +705,20 @@ def used_role(lab: Lab) -> object:
 
 LARGE: Final = {"note": "x" * 256_001}
 
+
+def without_driver(lab: Lab) -> object:
+    """A server's URL where its driver is not installed."""
+    del lab
+    with patch.dict(sys.modules, {"sojourn.engines.postgres": None}):
+        return sojourn.open("postgresql://localhost/app")
+
+
 RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("sojourn.open", "InvalidValueError"): lambda lab: sojourn.open("app.db"),
     ("sojourn.open", "UnavailableError"): lambda lab: sojourn.open("sqlite:////dev/null/app.db"),
     ("sojourn.open", "CorruptError"): open_other,
     ("sojourn.open", "SchemaError"): open_newer,
-    ("sojourn.open", "UnsupportedError"): lambda lab: sojourn.open("postgresql://localhost/app"),
+    ("sojourn.open", "UnsupportedError"): without_driver,
     ("Store.for_tenant", "InvalidValueError"): lambda lab: lab.store.for_tenant(""),
     ("Store.watch", "InvalidValueError"): lambda lab: lab.store.watch("dialogue"),
     ("Store.watch", "InvalidCursorError"): lambda lab: next(iter(lab.store.watch(after="x"))),
