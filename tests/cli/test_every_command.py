@@ -79,7 +79,7 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo"}
+ELSEWHERE = {"demo", "copy", "bench"}
 """Commands with words of their own, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
