@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.contexts import contexts
 from bench.conversations import conversations
+from bench.logins import logins
 from bench.workspaces import workspaces
 
 
@@ -27,7 +28,10 @@ def main() -> None:
         print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; ratios of one run, medians of rounds.")
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         place = Path(directory)
-        for row in chain(contexts(place), workspaces(place), conversations(place, large=options.large)):
+        rows = chain(
+            contexts(place), logins(place, large=options.large), workspaces(place), conversations(place, large=options.large)
+        )
+        for row in rows:
             print(json.dumps({**asdict(row), "met": row.met}) if options.json else row.line(), flush=True)
 
 

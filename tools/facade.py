@@ -33,6 +33,8 @@ class Mirror:
 MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
+    Mirror("sojourn.kinds.logins.api", "AsyncLogins", "Logins", "logins"),
+    Mirror("sojourn.kinds.logins.directory", "AsyncDirectory", "Directory", "directory"),
     Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
@@ -52,6 +54,7 @@ UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 
 INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
 INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
+INNER |= {"AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

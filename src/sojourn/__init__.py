@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sojourn.engines.contract import Capabilities as Capabilities
     from sojourn.engines.locate import EngineOptions as EngineOptions
     from sojourn.errors import AmbiguousError as AmbiguousError
+    from sojourn.errors import BindingError as BindingError
     from sojourn.errors import ClosedError as ClosedError
     from sojourn.errors import ConflictError as ConflictError
     from sojourn.errors import CopiedProjectError as CopiedProjectError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from sojourn.errors import RoleInUseError as RoleInUseError
     from sojourn.errors import SchemaError as SchemaError
     from sojourn.errors import SojournError as SojournError
+    from sojourn.errors import StaleAuthenticationError as StaleAuthenticationError
     from sojourn.errors import SummariserError as SummariserError
     from sojourn.errors import UnavailableError as UnavailableError
     from sojourn.errors import UnknownRoleError as UnknownRoleError
@@ -64,6 +66,18 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
     from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.kinds.logins.api import AsyncLogins as AsyncLogins
+    from sojourn.kinds.logins.directory import AsyncDirectory as AsyncDirectory
+    from sojourn.kinds.logins.model import AuditEntry as AuditEntry
+    from sojourn.kinds.logins.model import Character as Character
+    from sojourn.kinds.logins.model import DirectoryLike as DirectoryLike
+    from sojourn.kinds.logins.model import Login as Login
+    from sojourn.kinds.logins.model import LoginPolicy as LoginPolicy
+    from sojourn.kinds.logins.model import NewLogin as NewLogin
+    from sojourn.kinds.logins.model import Presence as Presence
+    from sojourn.kinds.logins.model import User as User
+    from sojourn.kinds.logins.model import World as World
+    from sojourn.kinds.logins.tokens import Token as Token
     from sojourn.kinds.workspaces.api import AsyncWorkspaces as AsyncWorkspaces
     from sojourn.kinds.workspaces.holding import Held as Held
     from sojourn.kinds.workspaces.model import Claim as Claim
@@ -82,6 +96,8 @@ if TYPE_CHECKING:
     from sojourn.store import aopen as aopen
     from sojourn.sync.contexts import Contexts as Contexts
     from sojourn.sync.conversations import Conversations as Conversations
+    from sojourn.sync.directory import Directory as Directory
+    from sojourn.sync.logins import Logins as Logins
     from sojourn.sync.opening import open as open
     from sojourn.sync.runner import Runner as Runner
     from sojourn.sync.sessions import Sessions as Sessions
@@ -96,17 +112,21 @@ _HOMES = {
     "sojourn.core.words": "approximate_tokens",
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
-    "sojourn.errors": "AmbiguousError ClosedError ConflictError CopiedProjectError CorruptError EndedError EngineError "
-    "ExpiredError FullError InvalidCursorError InvalidNameError InvalidValueError KeyReusedError "
-    "LeaseHeldError LeaseLostError LimitError NameTakenError NoProjectError NoSessionError NotFoundError "
-    "OrphanPointerError OutcomeUnknownError PointerError PointerHeldError ReadOnlyError RoleInUseError "
-    "SchemaError SojournError SummariserError UnavailableError UnknownRoleError UnsafeProjectError "
-    "UnsupportedError",
+    "sojourn.errors": "AmbiguousError BindingError ClosedError ConflictError CopiedProjectError CorruptError "
+    "EndedError EngineError ExpiredError FullError InvalidCursorError InvalidNameError InvalidValueError "
+    "KeyReusedError LeaseHeldError LeaseLostError LimitError NameTakenError NoProjectError NoSessionError "
+    "NotFoundError OrphanPointerError OutcomeUnknownError PointerError PointerHeldError ReadOnlyError "
+    "RoleInUseError SchemaError SojournError StaleAuthenticationError SummariserError UnavailableError "
+    "UnknownRoleError UnsafeProjectError UnsupportedError",
     "sojourn.kinds.contexts.api": "AsyncContexts",
     "sojourn.kinds.contexts.model": "Artifact ArtifactHit Assembly Context ContextPolicy LeftOut",
     "sojourn.kinds.conversations.api": "AsyncConversations",
     "sojourn.kinds.conversations.model": "Checkpoint Conversation ConversationPolicy Hit Identity Message Messages",
     "sojourn.kinds.conversations.summary": "extractive",
+    "sojourn.kinds.logins.api": "AsyncLogins",
+    "sojourn.kinds.logins.directory": "AsyncDirectory",
+    "sojourn.kinds.logins.model": "AuditEntry Character DirectoryLike Login LoginPolicy NewLogin Presence User World",
+    "sojourn.kinds.logins.tokens": "Token",
     "sojourn.kinds.workspaces.api": "AsyncWorkspaces",
     "sojourn.kinds.workspaces.holding": "Held",
     "sojourn.kinds.workspaces.model": "Claim Resolved Role Workspace WorkspacePolicy",
@@ -117,6 +137,8 @@ _HOMES = {
     "sojourn.store": "AsyncStore Erased aopen",
     "sojourn.sync.contexts": "Contexts",
     "sojourn.sync.conversations": "Conversations",
+    "sojourn.sync.directory": "Directory",
+    "sojourn.sync.logins": "Logins",
     "sojourn.sync.opening": "open",
     "sojourn.sync.runner": "Runner",
     "sojourn.sync.sessions": "Sessions",
@@ -135,11 +157,16 @@ __all__ = [
     "Assembly",
     "AsyncContexts",
     "AsyncConversations",
+    "AsyncDirectory",
+    "AsyncLogins",
     "AsyncRunner",
     "AsyncSessions",
     "AsyncStore",
     "AsyncWorkspaces",
+    "AuditEntry",
+    "BindingError",
     "Capabilities",
+    "Character",
     "Checkpoint",
     "Claim",
     "ClosedError",
@@ -152,6 +179,8 @@ __all__ = [
     "Conversations",
     "CopiedProjectError",
     "CorruptError",
+    "Directory",
+    "DirectoryLike",
     "EndedError",
     "EngineError",
     "EngineOptions",
@@ -172,9 +201,13 @@ __all__ = [
     "LeftOut",
     "LimitError",
     "Loaded",
+    "Login",
+    "LoginPolicy",
+    "Logins",
     "Message",
     "Messages",
     "NameTakenError",
+    "NewLogin",
     "NoProjectError",
     "NoSessionError",
     "NotFoundError",
@@ -183,6 +216,7 @@ __all__ = [
     "Page",
     "PointerError",
     "PointerHeldError",
+    "Presence",
     "ReadOnlyError",
     "Resolved",
     "Role",
@@ -192,16 +226,20 @@ __all__ = [
     "SessionInfo",
     "Sessions",
     "SojournError",
+    "StaleAuthenticationError",
     "Store",
     "SummariserError",
     "Swept",
+    "Token",
     "UnavailableError",
     "UnknownRoleError",
     "UnsafeProjectError",
     "UnsupportedError",
+    "User",
     "Workspace",
     "WorkspacePolicy",
     "Workspaces",
+    "World",
     "__version__",
     "aopen",
     "approximate_tokens",

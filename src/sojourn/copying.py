@@ -97,13 +97,13 @@ class Copying:
                 self._owners.add(session.owner or "")
                 # Of what is there its names still: a copy may have been stopped between a session and them.
                 there = await self._there(session)
-                lines = name_lines(self.source, (session.id,)) if there else session_lines(self.source, session)
+                lines = name_lines(self.source, (session.id,), whole=True) if there else session_lines(self.source, session)
                 async for line in lines:
                     yield line
                     await self._rest(pace)
                 done += 1
                 self.told(done, total)
-        async for line in name_lines(self.source, self._owners - {""}):
+        async for line in name_lines(self.source, self._owners - {""}, whole=True):
             yield line
             await self._rest(pace)
 
@@ -139,7 +139,7 @@ class Copying:
         names, copied = Tally(), Tally()
         for owner in sorted(owners - {""}):
             for unit, tally in ((self.source, names), (self.target, copied)):
-                lines = await _plain(name_lines(unit, (owner,)))
+                lines = await _plain(name_lines(unit, (owner,), whole=True))
                 if lines:
                     tally.add(lines)
         found.append(Verified(NAMES, names, copied))

@@ -245,3 +245,15 @@ class CopiedProjectError(SojournError):
     """The working directory is a copy of another project: two directories say that they are the same one."""
 
     code = "project.copied"
+
+
+class BindingError(SojournError):
+    """A login, a character and a world that do not go together: somebody else's character, another world, or half of both."""
+
+    code = "login.binding"
+
+
+class StaleAuthenticationError(SojournError):
+    """The user proved who they are too long ago for this: let them do it again, then ``step_up`` or ``rotate``."""
+
+    code = "login.stale"

@@ -22,6 +22,8 @@ from sojourn.shell.unit import Unit, fingerprint, not_found, operation_key, refu
 KINDS: Final = ("conversation", "context", "game", "login", "workspace")
 Remove: TypeAlias = Callable[[str], Awaitable[Session | None]]
 """How a kind removes a session that has more than its own rows; gives what there was."""
+Show: TypeAlias = Callable[[Mapping[str, Json]], dict[str, Json]]
+"""What a kind lets people see of a document."""
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _LONGEST: Final = 10_000 * 365 * DAY
@@ -59,9 +61,12 @@ class _Filter:
 class AsyncSessions:
     """Sessions of all kinds: ``store.sessions``."""
 
-    def __init__(self, unit: Unit, removers: Mapping[str, Remove] | None = None) -> None:
+    def __init__(
+        self, unit: Unit, removers: Mapping[str, Remove] | None = None, shown: Mapping[str, Show] | None = None
+    ) -> None:
         self._unit = unit
         self._removers = dict(removers or {})
+        self._shown = dict(shown or {})
 
     async def list(self, filter: str = "", *, limit: int = 50, after: str | None = None) -> Page[SessionInfo]:
         """A page of sessions, newest activity first (longest idle first with ``idle>``).
@@ -89,12 +94,12 @@ class AsyncSessions:
         rows = await self._unit.engine.list(query)
         more, rows = len(rows) > limit, rows[:limit]
         cursor = make_cursor(rows[-1].bucket, rows[-1].id) if more else None
-        return Page([_info(row) for row in rows], cursor)
+        return Page([self._info(row) for row in rows], cursor)
 
     async def get(self, id: str) -> SessionInfo | None:
         """One session, whatever its kind and state; None when there is none."""
         session = await self._find(id)
-        return None if session is None else _info(session)
+        return None if session is None else self._info(session)
 
     async def events(self, id: str, *, limit: int = 100) -> builtins.list[Event]:
         """The newest events of one session that are still kept, oldest first."""
@@ -115,7 +120,7 @@ class AsyncSessions:
             if answer.refusal.reason not in ("ended", "archived"):
                 raise refused(answer.refusal)
             await self._unit.remember(session.home, operation, mark)
-        return _info(await self._load(id))
+        return self._info(await self._load(id))
 
     async def delete(self, id: str, *, key: str | None = None) -> bool:
         """Remove a session for every reader at once; False when there is none."""
@@ -144,23 +149,23 @@ class AsyncSessions:
             raise not_found(id, "session")
         return session
 
-
-def _info(session: Session) -> SessionInfo:
-    return SessionInfo(
-        session.id,
-        session.kind,
-        session.owner,
-        session.state,
-        session.version,
-        session.phase,
-        to_datetime(session.created_at),
-        to_datetime(session.active_at),
-        maybe_datetime(session.deadline),
-        maybe_datetime(session.ended_at),
-        session.last_sequence,
-        session.counters,
-        session.data,
-    )
+    def _info(self, session: Session) -> SessionInfo:
+        show = self._shown.get(session.kind, dict)
+        return SessionInfo(
+            session.id,
+            session.kind,
+            session.owner,
+            session.state,
+            session.version,
+            session.phase,
+            to_datetime(session.created_at),
+            to_datetime(session.active_at),
+            maybe_datetime(session.deadline),
+            maybe_datetime(session.ended_at),
+            session.last_sequence,
+            session.counters,
+            show(session.data),
+        )
 
 
 def _parse(text: str) -> _Filter:

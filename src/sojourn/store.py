@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -20,6 +20,11 @@ from sojourn.kinds.contexts.sweep import ContentSweep
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
+from sojourn.kinds.logins import rules as login_rules
+from sojourn.kinds.logins.api import AsyncLogins
+from sojourn.kinds.logins.directory import AsyncDirectory
+from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
+from sojourn.kinds.logins.sweep import LoginSweep, UserSweep
 from sojourn.kinds.workspaces.api import AsyncWorkspaces
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.kinds.workspaces.places import Places
@@ -67,6 +72,8 @@ class Settings:
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
     workspaces: WorkspacePolicy = field(default_factory=WorkspacePolicy)
+    logins: LoginPolicy = field(default_factory=LoginPolicy)
+    directory: DirectoryLike | Literal[False] | None = None
     places: Callable[[], Places] = here
     """Gives what workspaces ask of the working directory."""
 
@@ -77,6 +84,8 @@ class AsyncStore:
     conversations: AsyncConversations
     contexts: AsyncContexts
     workspaces: AsyncWorkspaces
+    logins: AsyncLogins
+    directory: AsyncDirectory
     sessions: AsyncSessions
 
     def __init__(self, engine: Engine, settings: Settings, *, owns_engine: bool = True) -> None:
@@ -87,8 +96,14 @@ class AsyncStore:
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
         self.contexts = AsyncContexts(self._unit, settings.contexts)
+        self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
+        self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
         self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
-        self.sessions = AsyncSessions(self._unit, {"context": self.contexts._removal.remove})
+        self.sessions = AsyncSessions(
+            self._unit,
+            {"context": self.contexts._removal.remove, login_rules.KIND: self.logins._revocation.remove},
+            {login_rules.KIND: login_rules.public_data},
+        )
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -223,6 +238,8 @@ class AsyncStore:
             ConversationSweep(self._unit, settings.conversations, self.conversations),
             ContentSweep(self._unit, settings.contexts),
             WorkspaceSweep(self._unit),
+            LoginSweep(self.logins._revocation),
+            UserSweep(self.logins._people, self.logins._registry),
         )
 
 
@@ -239,6 +256,8 @@ async def make_async_store(
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> AsyncStore:
     """The body of `sojourn.open` and `sojourn.aopen`."""
     if durability not in ("full", "normal"):
@@ -252,10 +271,12 @@ async def make_async_store(
         raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
     if workspaces is not None and not isinstance(workspaces, WorkspacePolicy):
         raise InvalidValueError(f"workspaces must be a WorkspacePolicy, not {type(workspaces).__name__}.")
+    if logins is not None and not isinstance(logins, LoginPolicy):
+        raise InvalidValueError(f"logins must be a LoginPolicy, not {type(logins).__name__}.")
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
     policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), workspaces or WorkspacePolicy()
-    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies)
+    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies, logins or LoginPolicy(), directory)
     return AsyncStore(await open_engine(opening), settings)
 
 
@@ -292,6 +313,8 @@ def aopen(
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> OpeningStore:
     """Open a store for asynchronous code: ``async with sojourn.aopen(url) as store``, or await it.
 
@@ -310,6 +333,8 @@ def aopen(
             conversations=conversations,
             contexts=contexts,
             workspaces=workspaces,
+            logins=logins,
+            directory=directory,
         )
     )
 

@@ -18,6 +18,9 @@ from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
+from sojourn.kinds.logins import registry
+from sojourn.kinds.logins import rules as logins
+from sojourn.kinds.logins.people import USER
 from sojourn.kinds.workspaces import rules as workspaces
 from sojourn.sessions import KINDS
 from sojourn.shell.unit import Unit
@@ -26,8 +29,11 @@ FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
 _CHECKS: Final = {conversations.KIND: conversations.check_document, workspaces.KIND: workspaces.check_document}
-_BESIDE: Final = {"context": ("content",), "workspace": ("project",)}
-"""Hidden kinds that go with a kind."""
+_BESIDE: Final = {"context": ("content",), "workspace": ("project",), logins.KIND: (USER, registry.WORLD)}
+_LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
+"""What leaves the store of a kind's sessions, where that is not all of them."""
+_STAYING: Final = frozenset({logins.TOKEN, logins.TOKEN_USER})
+"""Namespaces of aliases that do not leave the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +70,17 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
         yield line
 
 
-async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
+async def _session_lines(unit: Unit, session: Session, *, whole: bool = False) -> AsyncIterator[str]:
     row: dict[str, Json] = {"type": "session", "tags": await unit.engine.tags(unit.tenant, session.id)}
     for name in _SESSION_FIELDS:
         row[name] = getattr(session, name)
-    row["counters"] = dict(sorted(session.counters.items()))  # in an order that every engine gives
+    row["counters"], row["data"] = dict(sorted(session.counters.items())), dict(sorted(session.data.items()))  # on any engine
     base = session.base
     if base is not None and (await unit.engine.load(unit.tenant, base[0])).session is None:
         base = None  # what it branched from was deleted: the fork is written whole
     row["base"] = None if base is None else list(base)
-    yield encode(row) + "\n"
+    leaving = None if whole else _LEAVING.get(session.kind)
+    yield encode(row if leaving is None else leaving(row)) + "\n"
     first = 1 if base is None else base[1] + 1
     while first <= session.last_sequence:
         last = min(first + _PAGE - 1, session.last_sequence)
@@ -81,8 +88,8 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
         for entry in snapshot.entries:
             yield encode(_entry_line(session.id, entry)) + "\n"
         first = last + 1
-    for alias in await unit.engine.aliases(unit.tenant, target=session.id):
-        yield encode(_alias_line(alias)) + "\n"
+    async for line in name_lines(unit, (session.id,), whole=whole):
+        yield line
 
 
 _SESSION_FIELDS: Final = (
@@ -145,15 +152,16 @@ def first_line(unit: Unit) -> str:
 
 
 def session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
-    """The lines of one session: itself, its entries, the names that point at it."""
-    return _session_lines(unit, session)
+    """The lines of one session, whatever may not leave the store included: itself, its entries, the names that point at it."""
+    return _session_lines(unit, session, whole=True)
 
 
-async def name_lines(unit: Unit, targets: Iterable[str]) -> AsyncIterator[str]:
+async def name_lines(unit: Unit, targets: Iterable[str], *, whole: bool = False) -> AsyncIterator[str]:
     """The lines of the names that point at these: people, or sessions."""
     for target in sorted(targets):
         for alias in await unit.engine.aliases(unit.tenant, target=target):
-            yield encode(_alias_line(alias)) + "\n"
+            if whole or alias.key.namespace not in _STAYING:
+                yield encode(_alias_line(alias)) + "\n"
 
 
 def all_kinds() -> tuple[str, ...]:

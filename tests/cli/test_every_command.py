@@ -1,6 +1,7 @@
 """What holds for every command there is, and will be."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ READS = {
     "context show": ["work"],
     "context assemble": ["work"],
     "context export": ["work"],
+    "login list": [],
+    "login show": ["LOGIN"],
+    "login online": [],
     "workspace status": [],
     "workspace show": ["scout"],
     "workspace list": [],
@@ -50,6 +54,11 @@ CHANGES = {
     "context resume": ["work"],
     "context branch": ["work", "other"],
     "context rm": ["work"],
+    "login create": ["42", "--any-user"],
+    "login bind": ["LOGIN", "CHARACTER"],
+    "login unbind": ["LOGIN"],
+    "login revoke": ["LOGIN"],
+    "login revoke-user": ["--username", "alice"],
     "init": ["nested"],
     "workspace start": ["--role", "implementer"],
     "workspace end": ["scout"],
@@ -69,6 +78,7 @@ CHANGES = {
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
     "import tenets": ["TENETS"],
+    "import mud": ["MUD"],
     "import tkt": ["TKT"],
     "load": ["export.jsonl"],
     "sweep": ["--apply"],
@@ -79,12 +89,13 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo", "copy", "bench"}
-"""Commands with words of their own, tested where they are."""
+ELSEWHERE = {"demo", "copy", "bench", "login rotate"}
+"""Commands with words of their own, or that read standard input, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
 TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
 TKT = SAMPLE.parent.parent / "tkt" / "project"
+MUD = SAMPLE.parent.parent / "mud" / "mud.db"
 
 
 def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
@@ -113,6 +124,12 @@ def files(user: User, talk: str) -> User:
     user.fine("workspace", "start", "--role", "architect", "--name", "scout")
     user.fine("workspace", "claim", "src/parser")
     user.fine("workspace", "role", "add", "helper", "--base", "monitor")
+    with user.store() as store:
+        alice = store.directory.add_user("alice")
+        store.directory.add_world("w", "World")
+        held, other = (store.directory.add_character(alice, "w", name) for name in "AB")
+        login = store.logins.create(alice, character_id=held).login
+    Path("words.json").write_text(json.dumps({"LOGIN": login.id, "CHARACTER": other}))
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
     return user
@@ -120,10 +137,10 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    return [
-        *name.split(),
-        *[{"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "TKT": str(TKT)}.get(word, word) for word in words],
-    ]
+    known = {"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "TKT": str(TKT), "MUD": str(MUD)}
+    if Path("words.json").exists():
+        known |= json.loads(Path("words.json").read_text())
+    return [*name.split(), *[known.get(word, word) for word in words]]
 
 
 def state(user: User) -> dict[str, str]:

@@ -184,7 +184,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(team: User) -> None:
         "import signal, sys, time\nseen = []\n"
         "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
         "print('there', flush=True)\n"
-        "while not seen:\n    signal.sigtimedwait([], 0.05)\nsignal.sigtimedwait([], 0.2)\nprint('seen', len(seen), flush=True)\nsys.exit(5)"
+        "while not seen:\n    signal.sigtimedwait([], 0.05)\n"
+        "signal.sigtimedwait([], 0.2)\nprint('seen', len(seen), flush=True)\nsys.exit(5)"
     )
     (team.project / "catch.py").write_text(script)
     inner = " ".join([*command("workspace", "run", "-q", "scout", "--"), sys.executable, "catch.py"])

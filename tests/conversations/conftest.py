@@ -27,13 +27,17 @@ import sojourn
 from sojourn import (
     AsyncContexts,
     AsyncConversations,
+    AsyncDirectory,
+    AsyncLogins,
     AsyncStore,
     AsyncWorkspaces,
     ContextPolicy,
     ConversationPolicy,
     Event,
+    LoginPolicy,
     Message,
     Messages,
+    NewLogin,
     WorkspacePolicy,
 )
 from sojourn.engines.background import TaskBackground
@@ -58,6 +62,7 @@ COMBINATIONS: Final = [
 ]
 
 SERVERS: Final = [name for name in EnginePlaces.available() if name not in ("memory", "sqlite")]
+WITHOUT_SEARCH: Final = ("redis",)
 EVERYTHING: Final = "SOJOURN_TEST_EVERYTHING"
 """Set in the environment: every test on every engine in both colours. Otherwise the engines behind a network have one colour
 in each test, and none in tests with cases of their own: a place on a server takes longer than most tests do."""
@@ -117,13 +122,15 @@ class _Face:
         value = getattr(self._inner, name)
         if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions, sojourn.Workspaces)):
             return _Face(value)
+        if isinstance(value, (sojourn.Logins, sojourn.Directory)):
+            return _Face(value)
         if not inspect.ismethod(value):
             return value
         if name in _CONTEXTS:
             return lambda *args, **named: _Context(value(*args, **named))
         if (type(self._inner).__name__, name) in _STEPS:
             return lambda *args, **named: _Steps(value(*args, **named))
-        if name == "for_tenant":
+        if name in ("for_tenant", "acting"):
             return lambda *args, **named: _Face(value(*args, **named))
 
         async def call(*args: Any, **named: Any) -> Any:
@@ -197,6 +204,38 @@ class Lab:
     def under(self, **policy: Any) -> AsyncStore:
         """The same store under another policy for conversations."""
         return self._with(conversations=ConversationPolicy(**policy))
+
+    @property
+    def logins(self) -> AsyncLogins:
+        """Its logins; users are those of `directory`."""
+        return self.store.logins
+
+    @property
+    def directory(self) -> AsyncDirectory:
+        """Its directory."""
+        return self.store.directory
+
+    def signing(self, **policy: Any) -> AsyncLogins:
+        """The logins of the same store under another policy."""
+        return self._with(logins=LoginPolicy(**policy)).logins
+
+    def knowing(self, directory: Any, **policy: Any) -> AsyncLogins:
+        """The logins of the same store with another directory."""
+        return self._with(logins=LoginPolicy(**policy), directory=directory).logins
+
+    async def user(self, name: str = "ann") -> str:
+        """The id of a user of the directory, made when there is none of the name."""
+        return await self.directory.user_id(name) or await self.directory.add_user(name)
+
+    async def hero(self, user: str = "ann", name: str = "Elwing", world: str = "middle") -> str:
+        """The id of a new character of a user."""
+        if await self.directory.world(world) is None:
+            await self.directory.add_world(world, world.title())
+        return await self.directory.add_character(await self.user(user), world, name)
+
+    async def device(self, user: str = "ann", *, logins: AsyncLogins | None = None, **more: Any) -> NewLogin:
+        """A new login of a user."""
+        return await (self.logins if logins is None else logins).create(await self.user(user), **more)
 
     def at_work(self, places: MemoryPlaces | None = None, **policy: Any) -> AsyncWorkspaces:
         """The workspaces of the same store as somebody in a place sees them, under another policy."""
@@ -280,6 +319,11 @@ class Lab:
         """Messages of the user and the assistant in turn."""
         return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
 
+    @property
+    def searches(self) -> bool:
+        """Whether the engine searches; one that does not says so."""
+        return self.engine not in WITHOUT_SEARCH
+
     @staticmethod
     def shown(messages: Iterable[Message]) -> list[str]:
         """Messages as texts; summaries of a fold as ``[first-last]``."""
@@ -345,7 +389,8 @@ class _Later:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine=self._opening.url.partition(":")[0])
+        engine = self._opening.url.partition(":")[0]
+        return Capabilities(engine=engine, search=engine not in WITHOUT_SEARCH)
 
     def spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> TaskBackground:
         return TaskBackground(body)
@@ -355,6 +400,9 @@ class _Later:
             await self._engine.close()
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("check", "backup") and self.capabilities.engine == "redis":
+            raise AttributeError(name)
+
         async def verb(*args: Any, **named: Any) -> Any:
             if self._lock is None:
                 self._lock = asyncio.Lock()
@@ -406,17 +454,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         everything = EVERYTHING in os.environ
         combinations = COMBINATIONS[::3] if cases and not everything else list(COMBINATIONS)
         if everything or not cases:
-            combinations += on_servers(metafunc.definition.name, everything=everything)
+            searches = metafunc.definition.get_closest_marker("search") is not None
+            combinations += on_servers(metafunc.definition.name, everything=everything, searches=searches)
         metafunc.parametrize("lab", combinations, indirect=True)
 
 
-def on_servers(test: str, *, everything: bool) -> list[Any]:
-    """The combinations behind a network: both colours of each engine, or the one that the test's name falls on."""
+def on_servers(test: str, *, everything: bool, searches: bool) -> list[Any]:
+    """The combinations behind a network: both colours of each engine, or the one that the test's name falls on.
+
+    Tests that are about search alone are not for engines without it.
+    """
     return [
         pytest.param((engine, blocking), id=engine if blocking else f"{engine}-async")
         for engine in SERVERS
         for blocking in (True, False)
-        if everything or blocking == bool(crc32(f"{engine} {test}".encode()) % 2)
+        if not (searches and engine in WITHOUT_SEARCH)
+        and (everything or blocking == bool(crc32(f"{engine} {test}".encode()) % 2))
     ]
 
 

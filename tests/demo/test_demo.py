@@ -40,11 +40,20 @@ def test_the_demo_shows_every_step_and_ends_well(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     assert time.monotonic() - begun < 10
     lines = run.stdout.splitlines()
-    assert [line.partition(".")[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3", "4", "5", "6", "7"]
-    assert len(lines) <= 70
+    assert [line.partition(".")[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert len(lines) <= 80
     assert max(map(len, lines[: lines.index("Try next:")])) <= 120
     assert "\x1b" not in run.stdout
-    for shown in ("1,351 imported", "0 new rows", "Zoë", "summary of 1 to 49", "garden sensor", "it survived", "All steps"):
+    for shown in (
+        "1,351 imported",
+        "0 new rows",
+        "Zoë",
+        "summary of 1 to 49",
+        "garden sensor",
+        "it survived",
+        "reuse",
+        "All steps",
+    ):
         assert shown in run.stdout
 
 

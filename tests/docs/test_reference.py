@@ -27,11 +27,19 @@ FACES: Final = {
     "store": (sojourn.Store, sojourn.AsyncStore),
     "store.contexts": (sojourn.Contexts, sojourn.AsyncContexts),
     "store.conversations": (sojourn.Conversations, sojourn.AsyncConversations),
+    "store.directory": (sojourn.Directory, sojourn.AsyncDirectory),
+    "store.logins": (sojourn.Logins, sojourn.AsyncLogins),
     "store.workspaces": (sojourn.Workspaces, sojourn.AsyncWorkspaces),
     "store.sessions": (sojourn.Sessions, sojourn.AsyncSessions),
     "runner": (sojourn.Runner, sojourn.AsyncRunner),
 }
-POLICIES: Final = (sojourn.ContextPolicy, sojourn.ConversationPolicy, sojourn.EngineOptions, sojourn.WorkspacePolicy)
+POLICIES: Final = (
+    sojourn.ContextPolicy,
+    sojourn.ConversationPolicy,
+    sojourn.EngineOptions,
+    sojourn.WorkspacePolicy,
+    sojourn.LoginPolicy,
+)
 
 
 def read(name: str) -> str:

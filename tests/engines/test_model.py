@@ -315,7 +315,12 @@ class SideBySide(RuleBasedStateMachine):
                 while page := self.same(lambda engine, query=query: engine.list(query)):
                     query = replace(query, after=(page[-1].bucket, page[-1].id))
             for kind in kinds:
-                self.same(lambda engine, kind=kind, owner=owner, tag=tag: engine.count(tenant, kind, owner=owner, tag=tag))
+                for since in (None, START_MICROS):
+                    self.same(
+                        lambda engine, kind=kind, owner=owner, tag=tag, since=since: engine.count(
+                            tenant, kind, owner=owner, tag=tag, active_after=since
+                        )
+                    )
 
     def compare_events(self, tenant: str) -> None:
         tip = self.same(lambda engine: engine.tip())

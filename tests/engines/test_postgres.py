@@ -584,7 +584,9 @@ async def everything(engine: Engine) -> list[Any]:
                 query = SessionQuery(tenant, ("k1", "k2"), ("active", "ended"), owner, tag, order)
                 seen.append(await engine.list(query))
             if tag is None or owner is None:
+                recent = await engine.now() - 30 * SECOND
                 seen.append(await engine.count(tenant, "k1", tag=tag, owner=owner))
+                seen.append(await engine.count(tenant, "k1", tag=tag, owner=owner, active_after=recent))
         seen.append(await engine.due(tenant, 10))
     return seen
 

@@ -8,7 +8,7 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import quote
 
 from sojourn.cli.exits import AmbiguousError, MissingStoreError, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sojourn.core.query import Page
     from sojourn.kinds.conversations.model import ConversationPolicy
+    from sojourn.kinds.logins.model import LoginPolicy
     from sojourn.sessions import SessionInfo
     from sojourn.sync.store import Store
 
@@ -142,7 +143,14 @@ class Call:
         return path is None or (path.exists() and path.stat().st_size > 0)
 
     def store(
-        self, *, write: bool = False, create: bool = False, adopt: bool = False, policy: ConversationPolicy | None = None
+        self,
+        *,
+        write: bool = False,
+        create: bool = False,
+        adopt: bool = False,
+        policy: ConversationPolicy | None = None,
+        logins: LoginPolicy | None = None,
+        directory: Literal[False] | None = None,
     ) -> Store:
         """The store. Reading neither makes nor changes one; only ``create`` makes one that is missing.
 
@@ -156,7 +164,14 @@ class Call:
 
         chosen = policy or (None if write or create else _looking())
         migrate = self._may_migrate(create=create, adopt=adopt) if write or create else False
-        store = open_store(self.url, tenant=self.options.tenant, migrate=migrate, conversations=chosen)
+        store = open_store(
+            self.url,
+            tenant=self.options.tenant,
+            migrate=migrate,
+            conversations=chosen,
+            logins=logins,
+            directory=directory,
+        )
         self._open.append(store)
         return store
 

@@ -36,6 +36,15 @@ def fill(_: str, parser: Parser) -> None:
     made.add_argument("source", metavar="SRC", help="its session database")
     made.add_argument("--scope", metavar="SCOPE", help="the scope the contexts get (default: the scope 'default')")
     made = parser.command(
+        "mud",
+        "take over the users and sessions of the PipeWorks MUD server, as logins",
+        mud,
+        examples="sojourn import mud mud.db --dry-run\nsojourn import mud mud.db --store sqlite:///app.db",
+        more="Who is signed in stays signed in: tokens are found by their digests and not stored. Passwords are not read.\n"
+        "Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
+    )
+    made.add_argument("source", metavar="SRC", help="its database")
+    made = parser.command(
         "tkt",
         "take over who was at work, from a project's .tkt directory",
         tkt,
@@ -65,6 +74,16 @@ def tenets(call: Call) -> None:
     source, store = _source(call, "Tenets"), _store(call)
     with call.output.progress("imported") as progress:
         report = import_tenets(store, source, scope=call.arguments.scope, dry_run=call.dry_run, progress=progress)
+    call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
+def mud(call: Call) -> None:
+    """``import mud``."""
+    from sojourn.formats.mud import FILE, import_mud
+
+    source, store = _source(call, "the MUD server", FILE), _store(call)
+    with call.output.progress("imported") as progress:
+        report = import_mud(store, source, dry_run=call.dry_run, progress=progress)
     call.output.answer(report.document(), [], "\n".join(report.lines()))
 
 

@@ -25,6 +25,7 @@ GROUPS: Final = (
             ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
             ("workspace", "who is at work in a project, in which role, on what"),
             ("status", "who am I here (also: st)"),
+            ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
@@ -103,7 +104,7 @@ class RootParser(Parser):
             return f"'sojourn --{word}'"
         if OTHER_WORDS.get(word) in self.children():
             return f"'sojourn {OTHER_WORDS[word]}'"
-        for noun in ("conversation", "session", "context", "workspace"):
+        for noun in ("conversation", "session", "context", "workspace", "login"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:

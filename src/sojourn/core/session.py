@@ -32,7 +32,8 @@ class Session:
     ended_at: int | None
     last_sequence: int
     counters: dict[str, int]
-    data: dict[str, Json]
+    data: dict[str, Json] = field(repr=False)
+    """Not in the repr: an error that ends in a log names a session, not what people keep in it."""
     base: tuple[str, int] | None = None
     """For a fork: the id of the session it branched from and the last sequence the two share."""
     bucket: int = 0

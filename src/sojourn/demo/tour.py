@@ -16,9 +16,10 @@ from typing import Final
 from urllib.parse import quote
 
 import sojourn
-from sojourn.errors import LeaseHeldError
+from sojourn.errors import EndedError, LeaseHeldError
 from sojourn.formats.openjarvis import import_openjarvis
 from sojourn.kinds.conversations.model import Conversation, Message
+from sojourn.kinds.logins.model import Login, NewLogin
 from sojourn.sync.opening import open as open_store
 from sojourn.sync.store import Store
 
@@ -38,6 +39,7 @@ class Tour:
     """One run of the demo in ``directory``; with ``keep`` the store is copied there at the end."""
 
     def __init__(self, directory: Path, keep: Path | None, say: Callable[[str], None]) -> None:
+        self._directory = directory
         self._url = url_of(directory / "demo.db")
         self._keep = keep
         self._say = say
@@ -45,7 +47,7 @@ class Tour:
 
     def run(self) -> None:
         """All steps."""
-        self._say("Sojourn keeps sessions. A tour of conversations, contexts and workspaces, in a throw-away SQLite store.")
+        self._say("Sojourn keeps sessions. A tour of four of its kinds, in a throw-away SQLite store.")
         with open_store(self._url) as store:
             self._move_in(store)
             self._list(store)
@@ -54,6 +56,7 @@ class Tour:
             self._pull_the_plug(store)
             self._gather(store)
             self._share(store)
+            self._sign_in(store)
             if self._keep is not None:
                 store.backup(self._keep)
         self._what_next()
@@ -174,6 +177,38 @@ class Tour:
         self._check(
             taken.fence > claim.fence and kind.count_active(project_id=project)["implementer"] == 2, "not two are there"
         )
+
+    def _sign_in(self, store: Store) -> None:
+        self._title(
+            "Sign in on two devices: the store knows no token, a stolen one ends its login, and signed out is for good."
+        )
+        kind = store.logins
+        user = store.directory.add_user("mira")
+        store.directory.add_world("reeds", "The Reeds")
+        hero = store.directory.add_character(user, "reeds", "Mira of the Reeds")
+        laptop = kind.create(user, client_type="web", ip="203.0.113.7", amr=["pwd", "otp"])
+        phone = kind.create(username="mira", client_type="app", character_id=hero)
+        for login in kind.list(user_id=user):
+            plays = f"plays in {login.world_id}" if login.character_id else "account only"
+            self._line(f"    {login.id[-8:]}  {login.client_type:<5} {plays:<16} until {login.expires_at:%Y-%m-%d %H:%M} UTC")
+        self._line(f"in {', '.join(kind.online(user).world_ids)}: {', '.join(kind.active_characters(world_id='reeds'))}")
+        stored = b"".join(path.read_bytes() for path in self._directory.iterdir() if path.is_file())
+        self._check(b"Mira of the Reeds" in stored, "the store is not where it should be")
+        self._check(not any(str(new.token).encode() in stored for new in (laptop, phone)), "a token was stored")
+        kind.rotate(laptop.token, reauthenticated=True)
+        reason = self._refused(store, laptop)
+        self._line(f"the laptop's token was replaced; a thief presents the old one, and nobody goes on with it: {reason}")
+        ended = kind.revoke_user(user, reason="signed out everywhere")
+        self._line(f"signed out everywhere ({ended} device), and the phone is told: {self._refused(store, phone)}")
+        self._check((reason, ended) == ("reuse", 1), "a stolen token, or signing out, did something else")
+
+    def _refused(self, store: Store, new: NewLogin) -> str:
+        """Why a token does not answer any more."""
+        try:
+            store.logins.authenticate(new.token)
+        except EndedError as error:
+            return str(error.record.reason) if isinstance(error.record, Login) else ""
+        raise StepError(f"step {self._step} failed: a token answers that has ended.")
 
     def _killed_writer(self, conversation: str, text: str) -> tuple[int, int]:
         """Have a child append and kill it when it has said so; the sequence it said, and its exit status."""

@@ -41,6 +41,7 @@ PROMISES: Final = {
     "aliases_freed": "Deleting a session frees the aliases of its home that point at it, and their epochs keep counting.",
     "touch": "A touch moves activity and deadline forward only, moves no version, makes no event, and revives nothing.",
     "lists": "Lists are paged by key without gaps or repeats, in each order, by kind, state, owner and tag.",
+    "counts": "Sessions active since an instant are counted without those past their deadline, by an index.",
     "due": "Due sessions are those past their deadline at the engine's time, earliest first.",
     "due_above": "A counter that ends above its threshold makes the session due, and an earlier deadline stays.",
     "events": "Every commit that moves a version makes one event per session, numbered in commit order, without gaps. Read, "
@@ -151,9 +152,20 @@ class Engine(Protocol):
         ...
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
-        """How many active sessions of a kind there are, with a tag or of an owner (then also: of a home, as in lists)."""
+        """How many active sessions of a kind there are, with a tag or of an owner (then also: of a home, as in lists).
+
+        With ``active_after``: only those whose activity bucket begins at this instant or later, and that are not past their
+        deadline.
+        """
         ...
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:

@@ -82,6 +82,18 @@ async def _sqlite(opening: Opening) -> Engine:
     return cast("Engine", made)
 
 
+async def _redis(opening: Opening) -> Engine:
+    try:
+        from sojourn.engines.redis import opening as engine
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "redis":
+            raise
+        raise UnsupportedError(
+            f"{shown_url(opening.url)} needs the client library redis-py.", hint="pip install 'sojourn[redis]'"
+        ) from error
+    return await engine.open_redis(opening)
+
+
 def driver_of(url: str) -> Any:
     """The package of the PostgreSQL engine; `UnsupportedError` where its driver is not installed."""
     try:
@@ -104,19 +116,12 @@ async def _postgres(opening: Opening) -> Engine:
     return cast("Engine", await kind.opened(chosen, migrate=opening.migrate))
 
 
-async def _unfinished(opening: Opening) -> Engine:
-    raise UnsupportedError(
-        f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
-        hint="Use sqlite:///… or memory: in this release.",
-    )
-
-
 _OPENERS: dict[str, Callable[[Opening], Coroutine[Any, Any, Engine]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
+    **{scheme + way: _redis for scheme in ("redis", "rediss", "valkey", "valkeys") for way in ("", "+sentinel", "+cluster")},
     "postgres": _postgres,
     "postgresql": _postgres,
-    "redis": _unfinished,
 }
 
 

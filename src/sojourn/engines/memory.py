@@ -313,6 +313,11 @@ class _Transaction:
         state.events.append((event.draft.tenant, row))
 
 
+def _recent(draft: Draft, since: int, now: int) -> bool:
+    """Active since an instant, and not past its deadline."""
+    return draft.bucket >= since and (draft.deadline is None or draft.deadline > now)
+
+
 def _places(kept: _Kept, tags: set[str]) -> Iterator[tuple[tuple[str, ...], tuple[int, str]]]:
     draft = kept.draft
     where = (draft.tenant, draft.kind, draft.state)
@@ -463,16 +468,35 @@ class MemoryEngine:
         return found
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
         state = self._open()
         group = ("tag", tag) if tag is not None else ("owner", owner) if owner is not None else ("", "")
         with state.lock:
             found = state.index.lists.get(("created", tenant, kind, "active", *group), ())
-            if home is None:
+            if home is None and active_after is None:
                 return len(found)
-            return sum(state.sessions[tenant, identifier].draft.home == home for _, identifier in found)
+            now = self._clock()
+            if home is None:
+                return self._recent(state, ("activity", tenant, kind, "active", *group), active_after or 0, now)
+            drafts = [state.sessions[tenant, identifier].draft for _, identifier in found]
+            return sum(draft.home == home and (active_after is None or _recent(draft, active_after, now)) for draft in drafts)
+
+    def _recent(self, state: MemoryState, name: tuple[str, ...], since: int, now: int) -> int:
+        """Those in a list since an instant, less the few among the due ones that are as recent."""
+        rows, due = state.index.lists.get(name, []), state.index.lists.get(("due", name[1]), [])
+        late = [state.sessions[name[1], identifier].draft for _, identifier in due[: bisect_right(due, (now, _LAST))]]
+        first = bisect_left(rows, (since, ""))
+        places = [(bisect_left(rows, key, first), key) for key in ((draft.bucket, draft.id) for draft in late)]
+        return len(rows) - first - sum(place < len(rows) and rows[place] == key for place, key in places)
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
         """See `contract.Engine.due`."""

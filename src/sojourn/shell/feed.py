@@ -16,7 +16,7 @@ from sojourn.errors import ClosedError, InvalidCursorError
 
 PAGE = 200
 
-HIDDEN: Final = frozenset({"content", "project"})
+HIDDEN: Final = frozenset({"content", "project", "user", "world"})
 """Kinds of session that are a part of others and concern no watcher."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
 from sojourn.shell.system import UserClock, UserIds
@@ -24,6 +27,8 @@ def open(  # the name is the package's: sojourn.open
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    logins: LoginPolicy | None = None,
+    directory: DirectoryLike | Literal[False] | None = None,
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
@@ -33,7 +38,8 @@ def open(  # the name is the package's: sojourn.open
     ``tenant``: whose sessions; nothing reaches across. ``migrate``: make the schema or bring it forward; False refuses an
     older one (`SchemaError`). ``durability``: ``full``, what was acknowledged survives a power cut; ``normal``, it survives
     the death of the process, a power cut may lose the last commits but corrupts nothing. ``clock`` gives an aware UTC
-    datetime and ``ids`` an id, for tests.
+    datetime and ``ids`` an id, for tests. ``directory``: an object that knows the application's users, characters and worlds
+    (`DirectoryLike`), False for any user id and no characters; without it ``store.directory`` knows them.
 
     Raises `UnavailableError` (cannot be reached or created), `CorruptError` (not a store), `SchemaError`,
     `InvalidValueError` (a URL that cannot be read).
@@ -50,5 +56,7 @@ def open(  # the name is the package's: sojourn.open
         conversations=conversations,
         contexts=contexts,
         workspaces=workspaces,
+        logins=logins,
+        directory=directory,
     )
     return Store(run_sync(making))

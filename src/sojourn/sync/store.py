@@ -17,6 +17,8 @@ from sojourn.shell.sweeper import Swept
 from sojourn.store import AsyncStore, Erased
 from sojourn.sync.contexts import Contexts
 from sojourn.sync.conversations import Conversations
+from sojourn.sync.directory import Directory
+from sojourn.sync.logins import Logins
 from sojourn.sync.runner import Runner
 from sojourn.sync.sessions import Sessions
 from sojourn.sync.workspaces import Workspaces
@@ -31,6 +33,8 @@ class Store:
         self.conversations: Conversations = Conversations(aio.conversations)
         self.contexts: Contexts = Contexts(aio.contexts)
         self.workspaces: Workspaces = Workspaces(aio.workspaces)
+        self.logins: Logins = Logins(aio.logins)
+        self.directory: Directory = Directory(aio.directory)
         self.sessions: Sessions = Sessions(aio.sessions)
 
     def __enter__(self) -> Store:

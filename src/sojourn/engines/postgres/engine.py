@@ -111,10 +111,24 @@ class PostgresEngine:
         return [wire.read_session(row) for row in rows]
 
     async def count(
-        self, tenant: str, kind: str, *, tag: str | None = None, owner: str | None = None, home: str | None = None
+        self,
+        tenant: str,
+        kind: str,
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        home: str | None = None,
+        active_after: int | None = None,
     ) -> int:
         """See `contract.Engine.count`."""
-        found: int = (await self._open().fetch(*reads.count_statement(tenant, kind, tag, owner, home)))[0][0]
+        statement: str
+        values: list[Any]
+        if active_after is None:
+            statement, values = reads.count_statement(tenant, kind, tag, owner, home)
+        else:
+            now = self._test_time()
+            statement, values = reads.count_recent_statement(tenant, kind, tag, owner, home, active_after, now)
+        found: int = (await self._open().fetch(statement, values))[0][0]
         return found
 
     async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:

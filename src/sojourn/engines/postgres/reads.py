@@ -143,6 +143,31 @@ def due_statement(tenant: str | None, limit: int, clock: int | None) -> tuple[st
     return sql, values.texts
 
 
+def count_recent_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int, clock: int | None
+) -> tuple[str, list[Any]]:
+    """How many active sessions since an instant, less the few among the due ones that are as recent.
+
+    Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
+    """
+    recent, values = count_statement(tenant, kind, tag, owner, home)
+    due = (
+        "select count(*) from sojourn_session w where deadline is not null and state = 'active' "
+        "and deadline <= (select sojourn_time(%s)) and tenant = %s and kind = %s and bucket >= %s"
+    )
+    late: list[Any] = [clock, tenant, kind, active_after]
+    if tag is not None:
+        due += " and exists (select from sojourn_tag t where t.n = w.n and t.tag = %s)"
+        late.append(tag)
+    elif owner is not None:
+        due += " and owner = %s"
+        late.append(owner)
+    if home is not None:
+        due += " and home = %s"
+        late.append(home)
+    return f"select ({recent} and bucket >= %s) - ({due})", [*values, active_after, *late]
+
+
 def count_statement(
     tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None = None
 ) -> tuple[str, list[str]]:

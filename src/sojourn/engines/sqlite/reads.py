@@ -129,6 +129,34 @@ def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
     return sql, [*values, query.limit]
 
 
+def count_recent_statement(
+    tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int, now: int
+) -> tuple[str, list[Any]]:
+    """How many active sessions since an instant, from an index alone, less the few among the due ones that are as recent.
+
+    Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
+    """
+    recent, values = count_statement(tenant, kind, tag, owner, home)
+    table = "sojourn_session" if tag is None else "sojourn_tag"
+    index = "sojourn_session_owner_activity" if tag is None and owner is not None else f"{table}_activity"
+    recent = recent.replace(f"from {table} ", f"from {table} indexed by {index} ", 1)
+    due = (
+        "select count(*) from sojourn_session s indexed by sojourn_session_due where deadline is not null "
+        "and state = 'active' and deadline <= ? and tenant = ? and kind = ? and bucket >= ?"
+    )
+    late: list[Any] = [now, tenant, kind, active_after]
+    if tag is not None:
+        due += " and exists (select 1 from sojourn_tag t where t.n = s.n and t.tag = ?)"
+        late.append(tag)
+    elif owner is not None:
+        due += " and owner = ?"
+        late.append(owner)
+    if home is not None:
+        due += " and home = ?"
+        late.append(home)
+    return f"select ({recent} and bucket >= ?) - ({due})", [*values, active_after, *late]
+
+
 def count_statement(
     tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None = None
 ) -> tuple[str, list[str]]:

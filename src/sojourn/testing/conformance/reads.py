@@ -13,7 +13,7 @@ from sojourn.core.session import Session, State
 from sojourn.core.times import MINUTE, SECOND, to_micros
 from sojourn.errors import InvalidValueError, UnsupportedError
 from sojourn.testing.clocks import START
-from sojourn.testing.conformance.lab import INDEXING, KIND, TENANT, Lab, lines, needs
+from sojourn.testing.conformance.lab import HOME, INDEXING, KIND, TENANT, Lab, lines, needs
 
 NOW = to_micros(START)
 BUCKET = MINUTE
@@ -235,6 +235,39 @@ class Reads:
         assert await counts() == [7, 4, 5, 0, 0]
         await lab.done(Delete(ended))
         assert await counts() == [6, 3, 4, 0, 0]
+
+    async def test_counts(self, lab: Lab) -> None:
+        """Since an instant: of a kind, with a tag, of an owner; a touch brings one back, a passed deadline takes it out."""
+        made = []
+        for place in range(8):
+            owner, tags = "ann" if place % 2 else None, ("red",) if place < 6 else ()
+            deadline = Deadline(after=(10 + place) * MINUTE) if place % 4 == 0 else None
+            made.append(await lab.create(owner=owner, tags=tags, deadline=deadline, bucket=BUCKET))
+            lab.later(minutes=1)
+        await lab.create(kind="other", owner="ann", tags=("red",), bucket=BUCKET)
+        await lab.create(tenant="elsewhere", owner="ann", tags=("red",), deadline=Deadline(after=SECOND), bucket=BUCKET)
+        ended = await lab.create(owner="ann", tags=("red",), bucket=BUCKET)
+        await lab.done(Write(ended, state="ended"))
+
+        async def counts(minutes: int) -> list[int]:
+            since = NOW + minutes * MINUTE
+            wanted: list[dict[str, str]] = [{}, {"tag": "red"}, {"owner": "ann"}, {"tag": "blue"}]
+            return [await lab.engine.count(TENANT, KIND, active_after=since, **filters) for filters in wanted]
+
+        assert await counts(0) == [8, 6, 4, 0]
+        assert await counts(3) == [5, 3, 3, 0]
+        assert await counts(8) == [0, 0, 0, 0]
+        lab.later(minutes=2)
+        await lab.done(Touch(made[1], bucket=BUCKET))
+        assert await counts(3) == [6, 4, 4, 0], "session 1 is back"
+        assert await counts(0) == [7, 5, 4, 0], "session 0 is past its deadline"
+        lab.later(minutes=8)
+        assert await counts(3) == [5, 3, 4, 0], "session 4 is past its deadline"
+        assert await lab.engine.count(TENANT, KIND) == 8, "what is past its deadline is active until somebody closes it"
+        assert await lab.engine.count("elsewhere", KIND, active_after=0) == 0
+        for filters, count in (({}, 5), ({"tag": "red"}, 3), ({"owner": "ann"}, 4)):
+            assert await lab.engine.count(TENANT, KIND, home=HOME, active_after=NOW + 3 * MINUTE, **filters) == count
+            assert await lab.engine.count(TENANT, KIND, home="another", active_after=0, **filters) == 0
 
     # -- due -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,441 @@
+"""The store's own directory: users, worlds and characters, where an application has no table of its own.
+
+A user's characters are in the user's record, so that who holds a character is decided in one commit with whose it is. Two
+aliases lie outside: a username names a user, and a character's id says in whose record it is. Each is moved by
+compare-and-set, and the record says the last word.
+
+A character that changes hands crosses homes. The intent is stored first, in the former owner's record, and from then on the
+character is no longer theirs; any process that meets it, or a sweep, does what is left: enter it in the new owner's record,
+move the alias, take the intent out. ``epoch`` counts a character's moves, one less than its alias's epoch once it has
+arrived, and only from there may it move on. A record keeps the epoch of what it gave away. So a process that stopped
+half-way and wakes up later changes nothing. (Simulated with a crash after every step.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from sojourn.core.batch import Change, Create, Deadline, Delete, Guard, Point, Refusal
+from sojourn.core.codec import Json, check_text
+from sojourn.core.session import Alias, AliasKey, Session
+from sojourn.core.times import MINUTE, maybe_datetime
+from sojourn.errors import ConflictError, InvalidNameError, NameTakenError, NotFoundError
+from sojourn.kinds.logins import rules
+from sojourn.kinds.logins.model import Character, User, World
+from sojourn.kinds.logins.people import People, Person
+from sojourn.kinds.logins.reader import Reader
+from sojourn.kinds.logins.revocation import Revocation, has_moves
+from sojourn.kinds.logins.rules import Origin
+from sojourn.shell.unit import Unit, fingerprint, perform, refused
+
+WORLD: Final = "world"
+"""The kind of a world's record."""
+USERNAME: Final = "directory.username"
+CHARACTER: Final = "directory.character"
+WORLD_KEY: Final = "directory.world"
+
+AGAIN: Final = Refusal("version")
+_STORE: Final = Origin()
+
+Values: TypeAlias = tuple[tuple[tuple[str, ...], Json], ...]
+"""Places in a record's data, and what they are set to."""
+
+_NAME: Final = 128
+_NEVER: Final = -1
+"""An epoch that no alias has."""
+
+
+def username_key(username: str) -> AliasKey:
+    """Where a username is."""
+    return AliasKey(f"{USERNAME}/{username}", USERNAME, username)
+
+
+def character_key(character: str) -> AliasKey:
+    """Where it says whose a character is."""
+    return AliasKey(f"{CHARACTER}/{character}", CHARACTER, character)
+
+
+def world_key(world: str) -> AliasKey:
+    """Where a world is."""
+    return AliasKey(f"{WORLD_KEY}/{world}", WORLD_KEY, world)
+
+
+def check_label(name: object, what: str) -> str:
+    """A name that people read: 1 to 128 printable characters, without blanks around them."""
+    text = check_text(name, what, 4 * _NAME).strip()
+    if not 0 < len(text) <= _NAME or not text.isprintable():
+        raise InvalidNameError(f"{what} must have 1 to {_NAME} printable characters, got {text[:200]!r}.")
+    return text
+
+
+def is_held(row: dict[str, Json] | None) -> bool:
+    """Whether a row of a user's characters is one the user has now."""
+    return row is not None and not row.get("gone") and "moving" not in row
+
+
+def no_character(character: str) -> NotFoundError:
+    """There is no such character."""
+    return NotFoundError(f"there is no character {character!r}.", hint="Check the id and the tenant.")
+
+
+def exported(row: dict[str, Json]) -> dict[str, Json]:
+    """A user's record as it leaves the store: aliases begin anew where it is loaded, and so do the epochs."""
+    data = dict(row["data"])
+    held = {id: {**one, "epoch": 0} for id, one in data.get("characters", {}).items() if not one.get("gone")}
+    if "characters" in data:
+        data["characters"] = held
+    return {**row, "data": data}
+
+
+def _left(person: Person, character: str) -> dict[str, Json]:
+    """What a record keeps of a character that left it."""
+    return {"gone": True, "epoch": person.data["characters"][character]["epoch"]}
+
+
+class Registry:
+    """Users, worlds and characters of one store and tenant."""
+
+    def __init__(self, unit: Unit, people: People, reader: Reader, revocation: Revocation) -> None:
+        self._unit = unit
+        self._people = people
+        self._reader = reader
+        self._revocation = revocation
+
+    # -- users ---------------------------------------------------------------------------------------------------------
+
+    async def user_named(self, username: str) -> str | None:
+        """The user of a name, None when there is none."""
+        key = username_key(username)
+        alias = (await self._unit.follow(key.home, key.namespace, key.key)).alias
+        if alias is None or alias.target is None:
+            return None
+        person = await self._people.person(alias.target)
+        return alias.target if person.data.get("username") == username and not person.leaving else None
+
+    async def known(self, user: str) -> Person:
+        """A user of the directory; `NotFoundError` when there is none."""
+        person = await self._people.person(user)
+        if "username" not in person.data or person.leaving:
+            raise NotFoundError(f"there is no user {user!r}.", hint="Check the id and the tenant.")
+        return person
+
+    async def user(self, user: str) -> User | None:
+        """What callers see of a user."""
+        person = await self._people.person(user)
+        if person.session is None or "username" not in person.data or person.leaving:
+            return None
+        rows = person.data.get("characters", {})
+        last = maybe_datetime(person.session.counters.get("last_login"))
+        return User(person.user, person.data["username"], last, tuple(id for id, row in rows.items() if is_held(row)))
+
+    async def add_user(self, username: str, operation: str | None, *, id: str | None = None) -> str:
+        """A new user: the name first, then the record. A name whose record never came is taken over."""
+        key = username_key(username)
+        mark = fingerprint("directory.add_user", username)
+
+        async def step() -> str | Refusal:
+            alias = await self._alias(key)
+            if alias.target is not None:
+                person = await self._people.person(alias.target)
+                if person.data.get("username") == username:
+                    if operation is not None and person.data.get("made_by") == mark + operation:
+                        return alias.target
+                    raise NameTakenError(f"the username {username!r} is taken.", holder=alias.target)
+                if not await self._never(person):
+                    return AGAIN
+            user = id or self._unit.new_id("")
+            person = await self._people.person(user)
+            if "username" in person.data:
+                raise ConflictError(f"there is a user {user!r} already.")
+            point = await self._unit.attempt(key.home, Point(key, user, alias.epoch))
+            if point.refusal is not None:
+                return AGAIN
+            values: Values = ((("username",), username),)
+            if operation is not None:
+                values += ((("made_by",), mark + operation),)
+            answer = await self._unit.attempt(user, *self._people.changed(person, "created", values=values))
+            return AGAIN if answer.refusal is not None else user
+
+        return await perform(step, "user")
+
+    async def _never(self, person: Person) -> bool:
+        """See to it that a record which has not come cannot come any more, whoever is about to store it."""
+        if person.session is not None:
+            answer = await self._unit.attempt(person.user, *self._people.changed(person, "updated"))
+        else:
+            answer = await self._unit.attempt(person.user, Point(person.alias.key, None, person.alias.epoch))
+        return answer.refusal is None
+
+    async def remove_user(self, user: str) -> bool:
+        """Remove a user: signed out everywhere, characters and name free again; False when there is none."""
+
+        async def step() -> bool | Refusal:
+            person = await self._people.person(user)
+            if "username" not in person.data:
+                return False
+            if not person.leaving:
+                if has_moves(person):
+                    await self.resume(person)
+                    return AGAIN
+                leave = self._people.changed(
+                    person, "leaving", values=((("leaving",), True),), revoking=True, deadline=Deadline(after=MINUTE)
+                )
+                answer = await self._unit.attempt(user, *leave)
+                if answer.refusal is not None:
+                    return AGAIN
+            return True
+
+        if not await perform(step, "user"):
+            return False
+        await self._leave(await self._people.person(user))
+        return True
+
+    async def _leave(self, person: Person) -> None:
+        """What is left of a removal; nobody can sign in as this user any more."""
+        if person.session is None:
+            return
+        async for page in self._reader.pages(owner=person.user):
+            await self._revocation.end(page, "user_removed", _STORE)
+        for character in person.data.get("characters", {}):
+            await self._free(character_key(character), person.user)
+        await self._free(username_key(person.data["username"]), person.user)
+        await self._unit.attempt(person.user, Delete(person.session.id, Guard(open=False)))
+
+    async def _free(self, key: AliasKey, user: str) -> None:
+        alias = await self._alias(key)
+        if alias.target == user:
+            await self._unit.attempt(key.home, Point(key, None, alias.epoch))
+
+    async def _alias(self, key: AliasKey) -> Alias:
+        found = (await self._unit.follow(key.home, key.namespace, key.key)).alias
+        return found or Alias(key, None, 0)
+
+    # -- worlds --------------------------------------------------------------------------------------------------------
+
+    async def world(self, world: str) -> World | None:
+        """A world."""
+        key = world_key(world)
+        found = (await self._unit.follow(key.home, key.namespace, key.key)).session
+        return None if found is None else World(found.data["id"], found.data["name"])
+
+    async def add_world(self, world: str, name: str, operation: str | None) -> None:
+        """A new world; the same again is fine under the same operation id."""
+        key, mark = world_key(world), fingerprint("directory.add_world", world, name)
+        alias = await self._alias(key)
+        made = Create(self._unit.new_id(key.home), WORLD, data={"v": 1, "id": world, "name": name})
+        point = Point(key, made.id, alias.epoch if alias.target is None else _NEVER)
+        answer = await self._unit.attempt(key.home, made, point, key=operation, fingerprint=mark)
+        if answer.refusal is not None:
+            if answer.refusal.reason == "key":
+                raise refused(answer.refusal, WORLD)
+            raise ConflictError(f"there is a world {world!r} already.")
+
+    # -- characters ----------------------------------------------------------------------------------------------------
+
+    def own(self, person: Person, character: str) -> Character | None:
+        """A character that a user has, by the user's record alone."""
+        row = person.data.get("characters", {}).get(character)
+        return Character(character, person.user, row["world"], row["name"]) if is_held(row) else None
+
+    async def character(self, character: str) -> Character | None:
+        """A character, whoever has it; one that is on its way arrives first."""
+        person = await self._whose(character)
+        return None if person is None else self.own(person, character)
+
+    async def _whose(self, character: str) -> Person | None:
+        """The record that has a character, where its alias says so too; None when there is no such character."""
+
+        async def step() -> Person | Refusal | None:
+            alias = await self._alias(character_key(character))
+            if alias.target is None:
+                return None
+            person = await self._people.person(alias.target)
+            row = person.data.get("characters", {}).get(character)
+            if row is not None and "moving" in row:
+                await self._carry(person.user, character)
+                return AGAIN
+            if row is None or not is_held(row):
+                return None if (await self._alias(alias.key)).epoch == alias.epoch else AGAIN
+            if alias.epoch > row["epoch"] + 1:  # they came apart in another store, and were loaded here
+                place = ("characters", character, "epoch")
+                mended = self._people.changed(person, "updated", values=((place, alias.epoch - 1),))
+                await self._unit.attempt(person.user, *mended)
+            if alias.epoch != row["epoch"] + 1:
+                return AGAIN
+            return None if person.leaving else person
+
+        return await perform(step, "character")
+
+    async def add_character(
+        self, user: str, world: str | None, name: str, operation: str | None, *, id: str | None = None
+    ) -> str:
+        """A new character of a user: where it is found first, then the record that has it."""
+        mark = fingerprint("directory.add_character", user, world, name)
+        if world is not None and await self.world(world) is None:
+            raise NotFoundError(f"there is no world {world!r}.", hint="Add it with store.directory.add_world().")
+
+        async def step() -> str | Refusal:
+            person = await self.known(user)
+            made = id or self._unit.new_id(user)
+            if operation is not None and await self._before(person, operation, mark):
+                rows: dict[str, Json] = person.data["characters"]
+                return next(key for key, row in rows.items() if row.get("made_by") == mark + operation)
+            key = character_key(made)
+            alias = await self._alias(key)
+            if alias.target not in (None, user):
+                raise ConflictError(f"there is a character {made!r} already.", holder=alias.target)
+            if self.own(person, made) is not None:
+                raise ConflictError(f"there is a character {made!r} already.", holder=user)
+            if alias.target is None:
+                point = await self._unit.attempt(key.home, Point(key, user, alias.epoch))
+                if point.refusal is not None:
+                    return AGAIN
+            epoch = alias.epoch if alias.target is None else alias.epoch - 1
+            row: dict[str, Json] = {"world": world, "name": name, "epoch": epoch}
+            if operation is not None:
+                row["made_by"] = mark + operation
+            record = self._people.changed(person, "updated", values=((("characters", made), row),))
+            answer = await self._unit.attempt(user, *record, key=operation, fingerprint=mark)
+            return AGAIN if self._moved(answer.refusal) else made
+
+        return await perform(step, "character")
+
+    async def _before(self, person: Person, operation: str, mark: str) -> bool:
+        """Whether an operation id was used in this user's home already, for the same."""
+        return person.session is not None and await self._unit.replayed(person.session, operation, mark) is not None
+
+    def _moved(self, refusal: Refusal | None) -> bool:
+        if refusal is not None and refusal.reason == "key":
+            raise refused(refusal, "user")
+        return refusal is not None
+
+    async def rename_character(self, character: str, name: str, operation: str | None) -> None:
+        """Give a character another name, with the logins that repeat it."""
+        mark = fingerprint("directory.rename_character", character, name)
+        changed = await self._change(
+            character,
+            lambda _: ((("characters", character, "name"), name),),
+            lambda row: rules.renamed(row, name),
+            operation,
+            mark,
+        )
+        if changed is None:
+            raise no_character(character)
+
+    async def remove_character(self, character: str, operation: str | None) -> bool:
+        """Remove a character; those who hold it have the account only from that commit on. False when there is none."""
+        mark = fingerprint("directory.remove_character", character)
+        user = await self._change(
+            character,
+            lambda person: ((("characters", character), _left(person, character)),),
+            lambda row: rules.unbound(row, _STORE, "character_removed", Guard()),
+            operation,
+            mark,
+        )
+        if user is not None:
+            await self._free(character_key(character), user)
+            return True
+        former = (await self._alias(character_key(character))).previous
+        if operation is None or former is None:
+            return False
+        return await self._before(await self._people.person(former), operation, mark)
+
+    async def _change(
+        self,
+        character: str,
+        values: Callable[[Person], Values],
+        login: Callable[[Session], Change],
+        operation: str | None,
+        mark: str,
+    ) -> str | None:
+        """Change a character and the logins that hold it in one commit; whose it is, None when there is no such character."""
+
+        async def step() -> str | Refusal | None:
+            person = await self._whose(character)
+            if person is None:
+                return None
+            holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
+            record = self._people.changed(person, "updated", values=values(person))
+            answer = await self._unit.attempt(person.user, *record, *map(login, holders), key=operation, fingerprint=mark)
+            return AGAIN if self._moved(answer.refusal) else person.user
+
+        return await perform(step, "character")
+
+    # -- changing hands ------------------------------------------------------------------------------------------------
+
+    async def move_character(self, character: str, user: str, operation: str | None) -> None:
+        """Give a character to another user; the former owner's logins have the account only from the first commit on."""
+        mark = fingerprint("directory.move_character", character, user)
+
+        async def step() -> str | Refusal | None:
+            await self.known(user)
+            person = await self._whose(character)
+            if person is None:
+                raise no_character(character)
+            if person.user == user:
+                return None
+            holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
+            gone = [rules.unbound(row, _STORE, "character_moved", Guard()) for row in holders]
+            values = ((("characters", character, "moving"), user),)
+            record = self._people.changed(person, "giving", values=values, deadline=Deadline(after=MINUTE))
+            answer = await self._unit.attempt(person.user, *record, *gone, key=operation, fingerprint=mark)
+            return AGAIN if self._moved(answer.refusal) else person.user
+
+        former = await perform(step, "character")
+        if former is not None:
+            await self._carry(former, character)
+
+    async def _carry(self, former: str, character: str) -> None:
+        """Do what is left of a move, from wherever it stopped."""
+
+        async def step() -> bool | Refusal:
+            person = await self._people.person(former)
+            row = person.data.get("characters", {}).get(character)
+            if row is None or "moving" not in row:
+                return True
+            new, epoch = await self._people.person(row["moving"]), row["epoch"]
+            if not await self._entered(new, character, {"world": row["world"], "name": row["name"], "epoch": epoch + 1}):
+                return AGAIN
+            gone = new.session is None or new.leaving
+            key = character_key(character)
+            await self._unit.attempt(key.home, Point(key, None if gone else new.user, epoch + 1))  # unless it has moved on
+            return True if await self._given(await self._people.person(former), character, epoch) else AGAIN
+
+        await perform(step, "character")
+
+    async def _entered(self, new: Person, character: str, row: dict[str, Json]) -> bool:
+        """Enter a character in its new owner's record, unless it came through already; with a user who has gone it goes."""
+        known = new.data.get("characters", {}).get(character)
+        if new.session is None or new.leaving or (known is not None and known["epoch"] >= row["epoch"]):
+            return True
+        record = self._people.changed(new, "updated", values=((("characters", character), row),))
+        return (await self._unit.attempt(new.user, *record)).refusal is None
+
+    async def _given(self, person: Person, character: str, epoch: int) -> bool:
+        """Take the intent out of the former owner's record; its epoch stays."""
+        rows = person.data.get("characters", {})
+        if rows.get(character, {}).get("epoch") != epoch or "moving" not in rows[character]:
+            return True
+        others = any("moving" in row for id, row in rows.items() if id != character)
+        deadline = None if others or person.leaving or "revoke" in person.data else Deadline()
+        values = ((("characters", character), _left(person, character)),)
+        record = self._people.changed(person, "gave", values=values, deadline=deadline)
+        return (await self._unit.attempt(person.user, *record)).refusal is None
+
+    # -- what was cut short ----------------------------------------------------------------------------------------------
+
+    async def resume(self, person: Person) -> int:
+        """Go on with everything that a record says was begun; how much that was."""
+        done = 0
+        for character, row in person.data.get("characters", {}).items():
+            if "moving" in row:
+                await self._carry(person.user, character)
+                done += 1
+        if "revoke" in person.data:
+            await self._revocation.go_on(await self._people.person(person.user))
+            done += 1
+        if person.leaving:
+            await self._leave(await self._people.person(person.user))
+            done += 1
+        return done
