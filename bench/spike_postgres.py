@@ -27,6 +27,7 @@ from sojourn.core.session import AliasKey
 from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
 from sojourn.engines.postgres.blocking import BlockingDriver
 from sojourn.engines.postgres.engine import PostgresEngine
+from sojourn.engines.postgres.settings import Settings
 from sojourn.shell.bridge import run_sync
 from sojourn.testing.servers import postgres_server
 
@@ -185,9 +186,9 @@ async def lanes_under_a_loop(url: str, seconds: float) -> None:
     works: dict[str, Work] = {}
     engines: list[AsyncPostgresEngine] = []
     for lanes in (1, 2, 4, 8):
-        driver = AsyncDriver(url, None, connections=10, timeout=10.0, lanes=lanes)
+        driver = AsyncDriver(Settings(url=url), lanes=lanes)
         await driver.open()
-        engines.append(AsyncPostgresEngine(driver, None))
+        engines.append(AsyncPostgresEngine(driver))
         people = await make_people(engines[-1], f"lane{lanes}/")
         works[f"{lanes} lane(s)"] = partial(append_as, engines[-1], people)
     for name, found in (await in_turns(works, seconds)).items():
@@ -204,9 +205,9 @@ def among_threads(url: str, seconds: float) -> None:
     share = seconds / ROUNDS
     engines: dict[int, PostgresEngine] = {}
     for lanes in (1, 2, 8):
-        driver = BlockingDriver(url, None, connections=10, timeout=10.0, lanes=lanes)
+        driver = BlockingDriver(Settings(url=url), lanes=lanes)
         run_sync(driver.open())
-        engines[lanes] = PostgresEngine(driver, None)
+        engines[lanes] = PostgresEngine(driver)
     people = [(f"thread{number}", new_id(f"thread{number}")) for number in range(THREADS)]
     for home, session in people:
         run_sync(engines[1].commit(creation(home, session)))
@@ -277,9 +278,9 @@ def among_threads(url: str, seconds: float) -> None:
 def homes_and_shards(url: str, seconds: float) -> None:
     """What waits for what: eight connections that never share a call, so that only the locks are seen."""
     share = seconds / ROUNDS
-    driver = BlockingDriver(url, None, connections=THREADS, timeout=10.0, lanes=THREADS)
+    driver = BlockingDriver(Settings(url=url, connections=THREADS), lanes=THREADS)
     run_sync(driver.open())
-    engine = PostgresEngine(driver, None)
+    engine = PostgresEngine(driver)
     together = [("shared", new_id("shared")) for _ in range(THREADS)]
     apart = [(f"apart{number}", new_id(f"apart{number}")) for number in range(THREADS)]
     for home, session in (*together, *apart):

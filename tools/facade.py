@@ -34,10 +34,10 @@ class Mirror:
 MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
-    Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.kinds.games.api", "AsyncGames", "Games", "games"),
     Mirror("sojourn.kinds.logins.api", "AsyncLogins", "Logins", "logins"),
     Mirror("sojourn.kinds.logins.directory", "AsyncDirectory", "Directory", "directory"),
+    Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
     Mirror("sojourn.sessions", "AsyncSessions", "Sessions", "sessions"),
     Mirror("sojourn.shell.sweeper", "AsyncRunner", "Runner", "runner"),
     Mirror("sojourn.store", "AsyncStore", "Store", "store"),
@@ -56,33 +56,23 @@ UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 
 INNER = {
     "Access",
-    "AnyLookup",
-    "Claiming",
     "ContentSweep",
     "Contents",
     "ConversationSweep",
     "Folding",
-    "ForeignLookup",
     "GameSweep",
     "Lobby",
-    "LoginSweep",
     "Narrating",
-    "OwnLookup",
     "People",
     "Placement",
     "Places",
     "Play",
-    "Pointing",
     "Reader",
-    "Registry",
     "Removal",
-    "Revocation",
-    "Seats",
-    "Starting",
     "Unit",
-    "UserSweep",
-    "WorkspaceSweep",
 }
+INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
+INNER |= {"AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"}
 """Classes that operations are made of; callers never hold one."""
 
 

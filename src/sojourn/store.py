@@ -77,11 +77,11 @@ class Settings:
     conversations: ConversationPolicy
     contexts: ContextPolicy = field(default_factory=ContextPolicy)
     workspaces: WorkspacePolicy = field(default_factory=WorkspacePolicy)
+    logins: LoginPolicy = field(default_factory=LoginPolicy)
+    directory: DirectoryLike | Literal[False] | None = None
     places: Callable[[], Places] = here
     """Gives what workspaces ask of the working directory."""
     games: GamePolicy = field(default_factory=GamePolicy)
-    logins: LoginPolicy = field(default_factory=LoginPolicy)
-    directory: DirectoryLike | Literal[False] | None = None
 
 
 class AsyncStore:
@@ -103,19 +103,16 @@ class AsyncStore:
         self._unit = Unit(engine, settings.tenant, settings.ids)
         self.conversations = AsyncConversations(self._unit, settings.conversations)
         self.contexts = AsyncContexts(self._unit, settings.contexts)
-        self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
-        self.games = AsyncGames(self._unit, settings.games, self._closing)
         self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
         self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
-        self.sessions = AsyncSessions(
-            self._unit,
-            {
-                "context": self.contexts._removal.remove,
-                "game": self.games._lobby.remove,
-                login_rules.KIND: self.logins._revocation.remove,
-            },
-            {login_rules.KIND: login_rules.public_data},
-        )
+        self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
+        self.games = AsyncGames(self._unit, settings.games, self._closing)
+        removers = {
+            "context": self.contexts._removal.remove,
+            "game": self.games._lobby.remove,
+            login_rules.KIND: self.logins._revocation.remove,
+        }
+        self.sessions = AsyncSessions(self._unit, removers, {login_rules.KIND: login_rules.public_data})
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -199,7 +196,8 @@ class AsyncStore:
         while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
             continue
         receipt = Erased(owner, sessions, entries, aliases, leases)
-        return receipt if rows.settled else replace(receipt, outside=(*receipt.outside, _LOG_IN_USE))
+        more = rows.outside if rows.settled else (*rows.outside, _LOG_IN_USE)
+        return replace(receipt, outside=(*receipt.outside, *more))
 
     def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:
         """The tenant's sessions, entries and aliases as lines of JSON; `load` takes them back."""

@@ -103,7 +103,7 @@ def test_folds_that_are_due_are_named_and_done_but_nothing_is_archived(user: Use
         for number in range(120):
             store.conversations.append(talk, "user", f"message {number}")
     found = checks(user)["folds"]
-    assert (found["status"], "1 conversation is due" in str(found["text"])) == ("warning", True)
+    assert (found["status"], "1 session is due" in str(found["text"])) == ("warning", True)
     assert checks(user, "--fix")["folds"]["fixed"] is True
     assert checks(user)["folds"]["status"] == "ok"
     assert user.fine("conversation", "list", "-q").lines == [talk]

@@ -1,6 +1,7 @@
 """What holds for every command there is, and will be."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ READS = {
     "game show": ["table"],
     "game history": ["table"],
     "game watch": ["table", "--no-follow"],
+    "login list": [],
+    "login show": ["LOGIN"],
+    "login online": [],
     "workspace status": [],
     "workspace show": ["scout"],
     "workspace list": [],
@@ -74,6 +78,11 @@ CHANGES = {
     "game fork": ["table"],
     "game rewind": ["table", "0"],
     "game delete": ["shelved"],
+    "login create": ["42", "--any-user"],
+    "login bind": ["LOGIN", "CHARACTER"],
+    "login unbind": ["LOGIN"],
+    "login revoke": ["LOGIN"],
+    "login revoke-user": ["--username", "alice"],
     "init": ["nested"],
     "workspace start": ["--role", "implementer"],
     "workspace end": ["scout"],
@@ -95,6 +104,7 @@ CHANGES = {
     "import openjarvis": ["SAMPLE"],
     "import tenets": ["TENETS"],
     "import gamegirl": ["GAMEGIRL"],
+    "import mud": ["MUD"],
     "import tkt": ["TKT"],
     "load": ["export.jsonl"],
     "sweep": ["--apply"],
@@ -105,13 +115,14 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo", "game play", "key revoke", "key rotate", "serve"}
-"""Commands with words of their own, or for people alone, tested where they are."""
+ELSEWHERE = {"demo", "game play", "copy", "bench", "login rotate", "key revoke", "key rotate", "serve"}
+"""Commands with words of their own, for people alone, or that read standard input, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
 TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
 GAMEGIRL = SAMPLE.parent.parent / "gamegirl" / "redis.json"
 TKT = SAMPLE.parent.parent / "tkt" / "project"
+MUD = SAMPLE.parent.parent / "mud" / "mud.db"
 
 
 def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str, Parser]]:
@@ -148,6 +159,12 @@ def files(user: User, talk: str) -> User:
     user.fine("workspace", "start", "--role", "architect", "--name", "scout")
     user.fine("workspace", "claim", "src/parser")
     user.fine("workspace", "role", "add", "helper", "--base", "monitor")
+    with user.store() as store:
+        alice = store.directory.add_user("alice")
+        store.directory.add_world("w", "World")
+        held, other = (store.directory.add_character(alice, "w", name) for name in "AB")
+        login = store.logins.create(alice, character_id=held).login
+    Path("words.json").write_text(json.dumps({"LOGIN": login.id, "CHARACTER": other}))
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
     return user
@@ -155,8 +172,17 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    places = {"SAMPLE": SAMPLE, "TENETS": TENETS, "GAMEGIRL": GAMEGIRL, "TKT": TKT}
-    return [*name.split(), *[str({"ID": talk, **places}.get(word, word)) for word in words]]
+    known = {
+        "ID": talk,
+        "SAMPLE": str(SAMPLE),
+        "TENETS": str(TENETS),
+        "TKT": str(TKT),
+        "MUD": str(MUD),
+        "GAMEGIRL": str(GAMEGIRL),
+    }
+    if Path("words.json").exists():
+        known |= json.loads(Path("words.json").read_text())
+    return [*name.split(), *[known.get(word, word) for word in words]]
 
 
 def state(user: User) -> dict[str, str]:

@@ -67,7 +67,7 @@ def test_a_turn_is_played_narrated_and_in_the_history(table: User) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["ana", "x", "--turn", "9"], "no choice of turn 1"),
+        (["ana", "x", "--turn", "9"], "turn 9 is yet to come. This is turn 1."),
         (["ana", " "], "no choice of turn 1"),
         (["eve", "x"], "no player's seat"),
         (["ana", "left"], "no choice of turn 1"),
@@ -88,7 +88,7 @@ def test_who_leads_opens_closes_extends_and_stops(table: User) -> None:
     assert table.fine("game", "crown", "table").out == "Nobody wears the crown: the GM leads the game.\n"
     assert table.fine("game", "crown", "table", "ben").out == "ben wears the crown.\n"
     assert table("game", "crown", "table", "nobody-here").code == 3
-    assert "777660 s left" in table.fine("game", "extend", "table", "1m", "--by", "ben").out
+    assert re.search(r"7776[456]\d s left", table.fine("game", "extend", "table", "1m", "--by", "ben").out)
     assert "stands still with" in table.fine("game", "pause", "table").out
     assert table("game", "choose", "table", "ana", "a").out.startswith("Not taken: the game stands still.")
     assert "goes on" in table.fine("game", "unpause", "table").out
@@ -139,8 +139,30 @@ def test_join_by_a_code(table: User) -> None:
 def test_delete_asks_and_removes_all(table: User) -> None:
     assert table("game", "delete", "mine").code == 2
     table.fine("game", "delete", "mine", "-y")
-    assert table("game", "show", "--game", "mine").code in (2, 3)
+    gone = table("game", "show", "--game", "mine")
+    assert (gone.code, "sojourn game list" in gone.err) == (3, True)
     assert table.fine("game", "list", "--json").data == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["show", "nowhere"], 3, "sojourn game boot nowhere NAME"),
+        (["show", "--game", "no such"], 3, "sojourn game list"),
+        (["boot", "table", "Another"], 7, "'sojourn game swap' puts it on the shelf"),
+        (["close", "table"], 7, "'sojourn game open', or a press, opens one"),
+        (["open", "table", "--by", "ben"], 7, "'sojourn game crown' gives it; without --by one acts for the house"),
+        (["rewind", "table", "7"], 3, "has no turn 7 yet"),
+        (["invite", "table", "--ttl", "0"], 2, "must be longer than nothing"),
+        (["join", "table", "a", "b", "c"], 2, "quotation marks"),
+        (["narrate", "table", "two", "words"], 2, "quotation marks"),
+        (["crown", "table", "ben", "--nobody"], 2, "not both"),
+        (["watch", "table", "--json"], 2, "--jsonl"),
+    ],
+)
+def test_an_error_says_what_to_type(table: User, words: list[str], code: int, text: str) -> None:
+    result = table("game", *words)
+    assert (result.code, text in result.err) == (code, True), result
 
 
 def test_either_a_channel_or_a_game(table: User) -> None:

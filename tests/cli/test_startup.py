@@ -46,7 +46,19 @@ def test_help_needs_no_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["conversation"], ["conversation", "append"], ["session", "list"], ["sweep"], ["doctor"], ["import"], ["export"]]
+    "words",
+    [
+        ["conversation"],
+        ["conversation", "append"],
+        ["session", "list"],
+        ["sweep"],
+        ["doctor"],
+        ["import"],
+        ["export"],
+        ["workspace"],
+        ["status"],
+        ["init"],
+    ],
 )
 def test_help_for_a_command_needs_no_kind_and_no_database(words: list[str]) -> None:
     names = imported(*words, "--help")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import sojourn
+from sojourn.engines.sqlite.schema import VERSION
 from tests.cli.conftest import User
 
 
@@ -101,9 +102,9 @@ def test_erase_asks_on_a_terminal(user: User, talk: str, typed: str, code: int) 
 
 
 def test_migrate_makes_a_store_and_is_content_with_one(user: User) -> None:
-    assert user.fine("migrate").out == f"{user.path} is ready, with schema 1.\n"
+    assert user.fine("migrate").out == f"{user.path} is ready, with schema {VERSION}.\n"
     assert "nothing to do" in user.fine("migrate").out
-    assert user.fine("migrate", "--json").data == {"path": str(user.path), "from": 1, "to": 1}
+    assert user.fine("migrate", "--json").data == {"path": str(user.path), "from": VERSION, "to": VERSION}
     assert user.fine("conversation", "list", "--json").data == []
 
 

@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from sojourn.project import identity
+from sojourn.project import here, identity
 from tests.cli.conftest import User
 
 
@@ -42,11 +43,11 @@ def test_each_agent_is_itself(team: User, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_start_says_which_pointer_leads_to_it(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.fine("init")
-    assert "the project's pointer names" in user.fine("workspace", "start", "--role", "implementer").out
+    assert "The project's pointer leads to it" in user.fine("workspace", "start", "--role", "implementer").out
     result = user.fine("workspace", "start", "--role", "implementer")
     assert "SOJOURN_SESSION=" in result.err
     monkeypatch.setenv("SOJOURN_AGENT", "one")
-    assert "this agent's pointer names" in user.fine("workspace", "start", "--role", "implementer").out
+    assert "This agent's pointer leads to it" in user.fine("workspace", "start", "--role", "implementer").out
     made = user.fine("workspace", "start", "--role", "implementer", "--pointer", "none", "--json").data
     assert made["pointer"] is None
     assert made["hint"].endswith(f"SOJOURN_SESSION={made['id']}")
@@ -154,7 +155,31 @@ def test_expired_is_over_and_frees_the_name(team: User) -> None:
     assert "has expired" in team.fine("workspace", "expire", "two").out
     assert names(team) == {"one"}
     team.fine("workspace", "start", "--role", "monitor", "--name", "two", "--pointer", "none")
-    assert team.fine("workspace", "expire-stale", "--json").data == {"expired": 0}
+    assert team.fine("workspace", "expire-stale", "--json").data == {"expired": 0, "pointers": 0}
+
+
+def test_pointers_that_nobody_comes_back_to_are_removed(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    user.fine("init")
+    pointers = user.project / ".sojourn" / "pointers"
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+    for name, clock in (("old", lambda: long_ago), ("new", None)):
+        monkeypatch.setenv("SOJOURN_AGENT", name)
+        with user.store(clock=clock) as store:
+            store.workspaces.start("monitor", name)
+    monkeypatch.setenv("SOJOURN_AGENT", "orphan")
+    here().write("terminal", "0" * 26)
+    here().write("terminal", "1" * 26)
+    monkeypatch.setenv("SOJOURN_AGENT", "fresh-orphan")
+    here().write("terminal", "0" * 26)
+    fresh = here().where("terminal")
+    for path in pointers.iterdir():
+        if str(path) != fresh:
+            os.utime(path, (long_ago.timestamp(), long_ago.timestamp()))
+    assert user.fine("workspace", "expire-stale", "--dry-run", "--json").data["pointers"] == 2
+    assert len(list(pointers.iterdir())) == 5
+    assert user.fine("workspace", "expire-stale", "--json").data == {"expired": 1, "pointers": 2}
+    assert len(list(pointers.iterdir())) == 2
+    assert user.fine("status", "--session", "new").out
 
 
 def test_a_list_shows_who_is_at_work_for_people(team: User) -> None:
@@ -312,6 +337,18 @@ def test_a_copy_is_noticed_and_told_what_it_may_be(team: User, monkeypatch: pyte
     assert team.fine("status", "--json").data["name"] == "one"
     monkeypatch.chdir(team.project)
     assert team.fine("status", "--json").data["name"] == "one"
+
+
+def test_a_copy_of_a_project_that_was_moved_is_noticed(team: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved, copy = team.project.parent / "moved", team.project.parent / "copy"
+    monkeypatch.chdir(team.project.parent)
+    team.project.rename(moved)
+    monkeypatch.chdir(moved)
+    team.fine("workspace", "heartbeat")
+    shutil.copytree(moved, copy)
+    assert team.fine("status", "--json").data["name"] == "one"
+    monkeypatch.chdir(copy)
+    assert team("status").code == 78
 
 
 def test_a_project_that_is_no_copy_is_renewed_only_with_a_yes(team: User) -> None:

@@ -126,6 +126,7 @@ async def test_a_sweep_leaves_what_is_used_again(lab: Lab, monkeypatch: pytest.M
     assert (await lab.contexts.artifact("b", 1)).content == LARGE
 
 
+@pytest.mark.search
 async def test_large_contents_are_searched(lab: Lab) -> None:
     await lab.contexts.add("a", "file", LARGE)
     await lab.contexts.add("b", "diff", LARGE)
@@ -159,7 +160,7 @@ async def test_exports_carry_them_over(lab: Lab) -> None:
     await lab.contexts.add("b", "file", OTHER)
     await lab.contexts.set_active("b")
     lines = [line async for line in lab.store.export(kinds=["context"])]
-    copy = lab.store.for_tenant("copy")
+    copy = lab.elsewhere()
     await copy.load(lines)
     assert [item.content for item in await copy.contexts.artifacts("b")] == [LARGE, OTHER]
     active = await copy.contexts.active()

@@ -165,6 +165,7 @@ async def test_a_branch_shares_and_goes_on_separately(lab: Lab) -> None:
     assert (await lab.contexts.branch("b", "empty", at=0)).artifact_count == 0
 
 
+@pytest.mark.search
 async def test_search_finds_artifacts_by_their_words(lab: Lab) -> None:
     await lab.contexts.add("a", "note", "The parser drops a line")
     await lab.contexts.add("b", "diff", "parser: keep the line")

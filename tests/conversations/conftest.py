@@ -62,6 +62,7 @@ COMBINATIONS: Final = [
 ]
 
 SERVERS: Final = [name for name in EnginePlaces.available() if name not in ("memory", "sqlite")]
+WITHOUT_SEARCH: Final = ("redis",)
 EVERYTHING: Final = "SOJOURN_TEST_EVERYTHING"
 """Set in the environment: every test on every engine in both colours. Otherwise the engines behind a network have one colour
 in each test, and none in tests with cases of their own: a place on a server takes longer than most tests do."""
@@ -107,15 +108,7 @@ class _Steps:
         self._inner.close()
 
 
-_KINDS: Final = (
-    sojourn.Contexts,
-    sojourn.Conversations,
-    sojourn.Directory,
-    sojourn.Games,
-    sojourn.Logins,
-    sojourn.Sessions,
-    sojourn.Workspaces,
-)
+_KINDS: Final = (sojourn.Contexts, sojourn.Conversations, sojourn.Games, sojourn.Sessions, sojourn.Workspaces)
 _CONTEXTS: Final = {"run_lease", "turn", "lease", "runner", "hold", "lock"}
 _PLAIN: Final = {"format_banner", "format_choices"}
 _STEPS: Final = {("Store", "watch"), ("Store", "export"), ("Games", "watch")}
@@ -130,6 +123,8 @@ class _Face:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
         if isinstance(value, _KINDS):
+            return _Face(value)
+        if isinstance(value, (sojourn.Logins, sojourn.Directory)):
             return _Face(value)
         if not inspect.ismethod(value) or name in _PLAIN:
             return value
@@ -212,21 +207,6 @@ class Lab:
         """The same store under another policy for conversations."""
         return self._with(conversations=ConversationPolicy(**policy))
 
-    def at_work(self, places: MemoryPlaces | None = None, **policy: Any) -> AsyncWorkspaces:
-        """The workspaces of the same store as somebody in a place sees them, under another policy."""
-        where = self.places if places is None else places
-        return self._with(workspaces=WorkspacePolicy(**policy), places=lambda: where).workspaces
-
-    @cached_property
-    def places(self) -> MemoryPlaces:
-        """A directory of a project, and an agent in it."""
-        return MemoryPlaces(agent="ada")
-
-    @cached_property
-    def workspaces(self) -> AsyncWorkspaces:
-        """The workspaces of that directory."""
-        return self.at_work()
-
     @property
     def logins(self) -> AsyncLogins:
         """Its logins; users are those of `directory`."""
@@ -258,6 +238,21 @@ class Lab:
     async def device(self, user: str = "ann", *, logins: AsyncLogins | None = None, **more: Any) -> NewLogin:
         """A new login of a user."""
         return await (self.logins if logins is None else logins).create(await self.user(user), **more)
+
+    def at_work(self, places: MemoryPlaces | None = None, **policy: Any) -> AsyncWorkspaces:
+        """The workspaces of the same store as somebody in a place sees them, under another policy."""
+        where = self.places if places is None else places
+        return self._with(workspaces=WorkspacePolicy(**policy), places=lambda: where).workspaces
+
+    @cached_property
+    def places(self) -> MemoryPlaces:
+        """A directory of a project, and an agent in it."""
+        return MemoryPlaces(agent="ada")
+
+    @cached_property
+    def workspaces(self) -> AsyncWorkspaces:
+        """The workspaces of that directory."""
+        return self.at_work()
 
     def _with(self, **policies: Any) -> AsyncStore:
         inner = cast("Any", self.store)
@@ -326,6 +321,11 @@ class Lab:
         """Messages of the user and the assistant in turn."""
         return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
 
+    @property
+    def searches(self) -> bool:
+        """Whether the engine searches; one that does not says so."""
+        return self.engine not in WITHOUT_SEARCH
+
     @staticmethod
     def shown(messages: Iterable[Message]) -> list[str]:
         """Messages as texts; summaries of a fold as ``[first-last]``."""
@@ -391,7 +391,8 @@ class _Later:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine=self._opening.url.partition(":")[0])
+        engine = self._opening.url.partition(":")[0]
+        return Capabilities(engine=engine, search=engine not in WITHOUT_SEARCH)
 
     def spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> TaskBackground:
         return TaskBackground(body)
@@ -401,6 +402,9 @@ class _Later:
             await self._engine.close()
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("check", "backup") and self.capabilities.engine == "redis":
+            raise AttributeError(name)
+
         async def verb(*args: Any, **named: Any) -> Any:
             if self._lock is None:
                 self._lock = asyncio.Lock()
@@ -452,17 +456,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         everything = EVERYTHING in os.environ
         combinations = COMBINATIONS[::3] if cases and not everything else list(COMBINATIONS)
         if everything or not cases:
-            combinations += on_servers(metafunc.definition.name, everything=everything)
+            searches = metafunc.definition.get_closest_marker("search") is not None
+            combinations += on_servers(metafunc.definition.name, everything=everything, searches=searches)
         metafunc.parametrize("lab", combinations, indirect=True)
 
 
-def on_servers(test: str, *, everything: bool) -> list[Any]:
-    """The combinations behind a network: both colours of each engine, or the one that the test's name falls on."""
+def on_servers(test: str, *, everything: bool, searches: bool) -> list[Any]:
+    """The combinations behind a network: both colours of each engine, or the one that the test's name falls on.
+
+    Tests that are about search alone are not for engines without it.
+    """
     return [
         pytest.param((engine, blocking), id=engine if blocking else f"{engine}-async")
         for engine in SERVERS
         for blocking in (True, False)
-        if everything or blocking == bool(crc32(f"{engine} {test}".encode()) % 2)
+        if not (searches and engine in WITHOUT_SEARCH)
+        and (everything or blocking == bool(crc32(f"{engine} {test}".encode()) % 2))
     ]
 
 

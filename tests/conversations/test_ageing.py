@@ -165,7 +165,8 @@ async def test_an_ended_conversation_can_be_read_and_not_written(lab: Lab) -> No
     assert (ended.state, ended.ended_at) == ("ended", lab.clock())
     assert await lab.texts(made) == ["a", "b"]
     assert lab.shown(await lab.talks.window(made, budget=100)) == ["a", "b"]
-    assert [hit.message.sequence for hit in await lab.talks.search("a")] == [1]
+    if lab.searches:
+        assert [hit.message.sequence for hit in await lab.talks.search("a")] == [1]
     with pytest.raises(EndedError):
         await lab.talks.append(made, "user", "late")
     assert [found.id for found in await lab.talks.list(active_only=False)] == [made]
@@ -207,7 +208,8 @@ async def test_a_deleted_conversation_is_gone_for_everybody_at_once(lab: Lab) ->
     assert await lab.talks.get(made) is None
     assert await lab.talks.delete(made) is False
     assert len(await lab.talks.list(active_only=False)) == 0
-    assert await lab.talks.search("findable") == []
+    if lab.searches:
+        assert await lab.talks.search("findable") == []
     for operation in (lab.talks.messages(made), lab.talks.append(made, "user", "x"), lab.talks.fork(made), lab.talks.end(made)):
         with pytest.raises(NotFoundError):
             await operation

@@ -50,8 +50,9 @@ async def test_content_may_be_a_list_of_parts(lab: Lab) -> None:
     assert (message.content, message.text) == (parts, "what is this\nand this")
     (read,) = await lab.talks.messages(made)
     assert read == message
-    (hit,) = await lab.talks.search("and this")
-    assert hit.message.content == parts
+    if lab.searches:
+        (hit,) = await lab.talks.search("and this")
+        assert hit.message.content == parts
 
 
 async def test_sequences_count_from_one_without_gaps(lab: Lab) -> None:

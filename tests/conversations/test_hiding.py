@@ -274,6 +274,7 @@ async def test_redact_through_a_fork_reaches_the_parent(lab: Lab) -> None:
     assert await lab.texts(child.id) == ["public", "", ""]
 
 
+@pytest.mark.search
 async def test_redact_reaches_the_search_indexed_or_not(lab: Lab) -> None:
     for search in ("commit", "deferred"):
         store = lab.under(search=search)

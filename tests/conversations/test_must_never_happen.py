@@ -68,7 +68,7 @@ async def test_folded_facts_gone_for_good(lab: Lab) -> None:
     assert (found.message_count, found.folded_through > 1900) == (2000, True)
     everything = await lab.talks.messages(made, include_folded=True)
     assert [message.text for message in everything if message.covers is None] == [f"fact {n} is kept" for n in range(1, 2001)]
-    for number in (1, 107, 1234, 1999):
+    for number in (1, 107, 1234, 1999) if lab.searches else ():
         (hit,) = await lab.talks.search(f"fact {number} is kept")
         assert hit.message.text == f"fact {number} is kept"
     shown = await lab.talks.messages(made)
@@ -192,7 +192,8 @@ async def test_an_append_dropped_because_the_id_was_unknown(lab: Lab) -> None:
             await lab.talks.append(unknown, "user", "is this stored?")
         with pytest.raises(NotFoundError):
             await lab.talks.extend(unknown, [{"role": "user", "content": "is this stored?"}])
-    assert await lab.talks.search("stored") == []
+    if lab.searches:
+        assert await lab.talks.search("stored") == []
 
 
 async def test_an_append_that_waits_for_a_language_model(lab: Lab) -> None:

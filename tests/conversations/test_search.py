@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tests.conversations.conftest import Lab
 
 
+pytestmark = pytest.mark.search
+
+
 def found(hits: list[Hit]) -> list[int]:
     """Where the hits are."""
     return [hit.message.sequence for hit in hits]

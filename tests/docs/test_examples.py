@@ -22,6 +22,9 @@ PRINTS: Final = {
     "async_chat.py": "30 answers; changes: {'appended': 60, 'created': 30}\n",
     "model_summaries.py": "A conversation of 6 questions.\nSummary of the conversation so far:\n",
     "follow_changes.py": "{'appended': 1}\n{'appended': 2}\n{'appended': 3}\n",
+    "sign_in_app.py": "nobody: 401\nwrong password: 403\nsigned in: 303\nsigned in: 303\n"
+    "devices: 2 - this one: 1 - escaped: True\nwithout the token of the form: 403\nsigned out everywhere: 303\n"
+    "the phone: session.ended\n",
     "nightly.py": "backup: True, swept: {'indexed': 1}, problems: []\n",
 }
 """What each program prints when it is told "Hello" and "Hello again"."""

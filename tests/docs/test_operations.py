@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
+from unittest.mock import patch
 
 import pytest
 
@@ -51,6 +53,8 @@ CLASSES: Final = {
     "Workspaces": Workspaces,
     "Sessions": Sessions,
     "Runner": Runner,
+    "Logins": sojourn.Logins,
+    "Directory": sojourn.Directory,
 }
 MINUTE: Final = timedelta(minutes=1)
 NOBODY: Final = sojourn.new_id()
@@ -147,6 +151,8 @@ def test_every_operation_is_described() -> None:
         "Store.contexts",
         "Store.games",
         "Store.conversations",
+        "Store.directory",
+        "Store.logins",
         "Store.sessions",
         "Store.workspaces",
         "Runner.last_error",
@@ -384,6 +390,101 @@ TRIPS: Final[dict[tuple[str, str], Case]] = {
 }
 
 
+class SignedIn:
+    """A user with a character in a world, and two devices."""
+
+    def __init__(self, lab: Lab, **policy: Any) -> None:
+        settings = Settings("default", Ids(), ConversationPolicy(), logins=sojourn.LoginPolicy(**policy))
+        self.store = Store(AsyncStore(cast("Engine", lab.engine), settings))
+        self.logins, self.directory = self.store.logins, self.store.directory
+        self.user = self.directory.add_user("ann")
+        self.directory.add_world("w", "World")
+        self.hero = self.directory.add_character(self.user, "w", "Elf")
+        made = self.logins.create(self.user)
+        self.token, self.id = made.token, made.login.id
+
+    def ended(self) -> str:
+        """The id of a login that has ended."""
+        self.logins.revoke(self.id)
+        return self.id
+
+
+def signed_in(lab: Lab) -> SignedIn:
+    return SignedIn(lab)
+
+
+def signed_out(lab: Lab) -> SignedIn:
+    one = SignedIn(lab)
+    one.logins.clear()
+    return one
+
+
+def idle(lab: Lab) -> SignedIn:
+    one = SignedIn(lab)
+    lab.clock.advance(2 * MINUTE)
+    return one
+
+
+def held(lab: Lab) -> SignedIn:
+    one = SignedIn(lab)
+    one.logins.bind_character(one.id, one.hero)
+    return one
+
+
+OWN: Final = "a-secret-of-the-caller-0123456789-abcdefgh"
+
+TRIPS.update(
+    {
+        ("Logins.create", "account only"): (signed_in, lambda lab, on: on.logins.create(on.user)),
+        ("Logins.create", "with a character"): (signed_in, lambda lab, on: on.logins.create(on.user, character_id=on.hero)),
+        ("Logins.create", "a token of your own"): (signed_in, lambda lab, on: on.logins.create(on.user, token=OWN)),
+        ("Logins.authenticate", "inside the touch window"): (signed_in, lambda lab, on: on.logins.authenticate(on.token)),
+        ("Logins.authenticate", "a touch is due"): (idle, lambda lab, on: on.logins.authenticate(on.token)),
+        ("Logins.find", "always"): (signed_in, lambda lab, on: on.logins.find(on.token)),
+        ("Logins.get", "always"): (signed_in, lambda lab, on: on.logins.get(on.id)),
+        ("Logins.touch", "always"): (signed_in, lambda lab, on: on.logins.touch(on.id)),
+        ("Logins.bind_character", "always"): (signed_in, lambda lab, on: on.logins.bind_character(on.id, on.hero)),
+        ("Logins.unbind_character", "always"): (held, lambda lab, on: on.logins.unbind_character(on.id)),
+        ("Logins.rotate", "always"): (signed_in, lambda lab, on: on.logins.rotate(on.token)),
+        ("Logins.step_up", "always"): (signed_in, lambda lab, on: on.logins.step_up(on.id, ["otp"])),
+        ("Logins.require_fresh", "always"): (
+            lambda lab: [one := SignedIn(lab), one.logins.find(one.token)],
+            lambda lab, on: on[0].logins.require_fresh(on[1], MINUTE),
+        ),
+        ("Logins.revoke", "always"): (signed_in, lambda lab, on: on.logins.revoke(on.id)),
+        ("Logins.revoke_token", "always"): (signed_in, lambda lab, on: on.logins.revoke_token(on.token)),
+        ("Logins.revoke_user", "up to 500 logins"): (signed_in, lambda lab, on: on.logins.revoke_user(on.user)),
+        ("Logins.revoke_character", "nobody holds it"): (signed_in, lambda lab, on: on.logins.revoke_character(on.hero)),
+        ("Logins.revoke_all", "nobody is signed in"): (signed_out, lambda lab, on: on.logins.revoke_all()),
+        ("Logins.list", "one page"): (signed_in, lambda lab, on: on.logins.list()),
+        ("Logins.count_active", "always"): (signed_in, lambda lab, on: on.logins.count_active()),
+        ("Logins.active_characters", "up to 1,000 logins"): (held, lambda lab, on: on.logins.active_characters(world_id="w")),
+        ("Logins.online", "always"): (signed_in, lambda lab, on: on.logins.online(on.user)),
+        ("Logins.update", "always"): (signed_in, lambda lab, on: on.logins.update(on.id, {"a": 1})),
+        ("Logins.history", "always"): (signed_in, lambda lab, on: on.logins.history(on.id)),
+        ("Logins.delete_expired", "nothing expired"): (signed_in, lambda lab, on: on.logins.delete_expired()),
+        ("Logins.clear", "nothing there"): (signed_out, lambda lab, on: on.logins.clear()),
+        ("Directory.add_user", "always"): (nothing, lambda lab, _: lab.store.directory.add_user("bob")),
+        ("Directory.add_world", "always"): (nothing, lambda lab, _: lab.store.directory.add_world("v", "V")),
+        ("Directory.add_character", "always"): (signed_in, lambda lab, on: on.directory.add_character(on.user, "w", "Orc")),
+        ("Directory.user_id", "always"): (signed_in, lambda lab, on: on.directory.user_id("ann")),
+        ("Directory.user", "always"): (signed_in, lambda lab, on: on.directory.user(on.user)),
+        ("Directory.character", "always"): (signed_in, lambda lab, on: on.directory.character(on.hero)),
+        ("Directory.world", "always"): (signed_in, lambda lab, on: on.directory.world("w")),
+        ("Directory.rename_character", "always"): (signed_in, lambda lab, on: on.directory.rename_character(on.hero, "X")),
+        ("Directory.move_character", "always"): (
+            lambda lab: [one := SignedIn(lab), one.directory.add_user("bob")],
+            lambda lab, on: on[0].directory.move_character(on[0].hero, on[1]),
+        ),
+        ("Directory.remove_character", "always"): (signed_in, lambda lab, on: on.directory.remove_character(on.hero)),
+        ("Directory.remove_user", "without logins or characters"): (
+            lambda lab: lab.store.directory.add_user("bob"),
+            lambda lab, bob: lab.store.directory.remove_user(bob),
+        ),
+    }
+)
+
+
 def described(part: str) -> dict[tuple[str, str], Any]:
     """What the descriptions say in one part: by operation, and case or error."""
     return {(name, case): text for name, known in FACTS.items() for case, text in known.get(part, {}).items()}
@@ -604,12 +705,20 @@ def used_role(lab: Lab) -> object:
 
 LARGE: Final = {"note": "x" * 256_001}
 
+
+def without_driver(lab: Lab) -> object:
+    """A server's URL where its driver is not installed."""
+    del lab
+    with patch.dict(sys.modules, {"sojourn.engines.postgres": None}):
+        return sojourn.open("postgresql://localhost/app")
+
+
 RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("sojourn.open", "InvalidValueError"): lambda lab: sojourn.open("app.db"),
     ("sojourn.open", "UnavailableError"): lambda lab: sojourn.open("sqlite:////dev/null/app.db"),
     ("sojourn.open", "CorruptError"): open_other,
     ("sojourn.open", "SchemaError"): open_newer,
-    ("sojourn.open", "UnsupportedError"): lambda lab: sojourn.open("postgresql://localhost/app"),
+    ("sojourn.open", "UnsupportedError"): without_driver,
     ("Store.for_tenant", "InvalidValueError"): lambda lab: lab.store.for_tenant(""),
     ("Store.watch", "InvalidValueError"): lambda lab: lab.store.watch("dialogue"),
     ("Store.watch", "InvalidCursorError"): lambda lab: next(iter(lab.store.watch(after="x"))),
@@ -849,6 +958,142 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
 
 
 RAISES |= game_operations.RAISES
+
+
+def late(lab: Lab) -> SignedIn:
+    """A device whose timeout has passed."""
+    one = SignedIn(lab)
+    lab.clock.advance(timedelta(days=2))
+    return one
+
+
+def reused(lab: Lab, name: str, *arguments: Any) -> object:
+    """The same key for two different things."""
+    one = SignedIn(lab)
+    one.logins.step_up(one.id, ["otp"], key="k")
+    return getattr(one.logins, name)(*(one.id if argument is None else argument for argument in arguments), key="k")
+
+
+def crowded(lab: Lab) -> object:
+    one = SignedIn(lab, max_per_user=1, at_limit="refuse")
+    return one.logins.create(one.user)
+
+
+def another_hero(lab: Lab) -> object:
+    one = held(lab)
+    return one.logins.bind_character(one.logins.create(one.user).login.id, one.hero)
+
+
+def not_theirs(lab: Lab) -> tuple[SignedIn, str]:
+    one = SignedIn(lab)
+    return one, one.directory.add_character(one.directory.add_user("bob"), "w", "Orc")
+
+
+def foreign_directory(lab: Lab) -> object:
+    with sojourn.open("memory:", directory=False) as store:
+        return store.directory.add_user("ann")
+
+
+def twice_a_world(lab: Lab) -> object:
+    for _ in range(2):
+        lab.store.directory.add_world("w", "W")
+    return None
+
+
+def stale_proof(lab: Lab) -> object:
+    one = idle(lab)
+    one.logins.require_fresh(one.logins.authenticate(one.token), MINUTE)
+    return None
+
+
+RAISES.update(
+    {
+        ("Logins.acting", "InvalidValueError"): lambda lab: SignedIn(lab).logins.acting(by="a\nb"),
+        ("Logins.create", "NotFoundError"): lambda lab: SignedIn(lab).logins.create("stranger"),
+        ("Logins.create", "BindingError"): lambda lab: SignedIn(lab).logins.create("ann", world_id="w"),
+        ("Logins.create", "ConflictError"): (
+            lambda lab: [one := held(lab), one.logins.create(one.user, character_id=one.hero)]
+        ),
+        ("Logins.create", "LimitError"): crowded,
+        ("Logins.create", "InvalidValueError"): lambda lab: SignedIn(lab).logins.create(),
+        ("Logins.create", "KeyReusedError"): (
+            lambda lab: [one := SignedIn(lab), *(one.logins.create(one.user, ip=ip, key="k") for ip in ("::1", "::2"))]
+        ),
+        ("Logins.authenticate", "NotFoundError"): lambda lab: SignedIn(lab).logins.authenticate("nobody's"),
+        ("Logins.authenticate", "ExpiredError"): lambda lab: [one := late(lab), one.logins.authenticate(one.token)],
+        ("Logins.authenticate", "EndedError"): (
+            lambda lab: [one := SignedIn(lab), one.ended(), one.logins.authenticate(one.token)]
+        ),
+        ("Logins.authenticate", "InvalidValueError"): lambda lab: lab.store.logins.authenticate(cast("Any", 7)),
+        ("Logins.find", "InvalidValueError"): lambda lab: lab.store.logins.find(cast("Any", None)),
+        ("Logins.bind_character", "NotFoundError"): lambda lab: lab.store.logins.bind_character(NOBODY, "c"),
+        ("Logins.bind_character", "BindingError"): (
+            lambda lab: [found := not_theirs(lab), found[0].logins.bind_character(found[0].id, found[1])]
+        ),
+        ("Logins.bind_character", "ConflictError"): another_hero,
+        ("Logins.bind_character", "EndedError"): (
+            lambda lab: [one := SignedIn(lab), one.logins.bind_character(one.ended(), one.hero)]
+        ),
+        ("Logins.bind_character", "ExpiredError"): lambda lab: [one := late(lab), one.logins.bind_character(one.id, one.hero)],
+        ("Logins.bind_character", "KeyReusedError"): (
+            lambda lab: [
+                one := SignedIn(lab),
+                one.logins.bind_character(one.id, one.hero, key="k"),
+                one.logins.bind_character(one.id, one.hero, on_conflict="share", key="k"),
+            ]
+        ),
+        ("Logins.unbind_character", "NotFoundError"): lambda lab: lab.store.logins.unbind_character(NOBODY),
+        ("Logins.unbind_character", "EndedError"): (
+            lambda lab: [one := SignedIn(lab), one.logins.unbind_character(one.ended())]
+        ),
+        ("Logins.rotate", "NotFoundError"): lambda lab: lab.store.logins.rotate("nobody's"),
+        ("Logins.rotate", "EndedError"): lambda lab: [one := SignedIn(lab), one.ended(), one.logins.rotate(one.token)],
+        ("Logins.rotate", "ExpiredError"): lambda lab: [one := late(lab), one.logins.rotate(one.token)],
+        ("Logins.rotate", "KeyReusedError"): (
+            lambda lab: [
+                one := SignedIn(lab),
+                *(one.logins.rotate(one.token, reauthenticated=anew, key="k") for anew in (False, True)),
+            ]
+        ),
+        ("Logins.step_up", "NotFoundError"): lambda lab: lab.store.logins.step_up(NOBODY, ["otp"]),
+        ("Logins.step_up", "EndedError"): lambda lab: [one := SignedIn(lab), one.logins.step_up(one.ended(), ["otp"])],
+        ("Logins.step_up", "InvalidValueError"): lambda lab: lab.store.logins.step_up(NOBODY, []),
+        ("Logins.require_fresh", "StaleAuthenticationError"): stale_proof,
+        ("Logins.require_fresh", "InvalidValueError"): lambda lab: lab.store.logins.require_fresh(cast("Any", "id"), MINUTE),
+        ("Logins.revoke", "InvalidValueError"): lambda lab: lab.store.logins.revoke(NOBODY, reason=""),
+        ("Logins.revoke", "KeyReusedError"): lambda lab: reused(lab, "revoke", None),
+        ("Logins.revoke_token", "InvalidValueError"): lambda lab: lab.store.logins.revoke_token(cast("Any", 7)),
+        ("Logins.revoke_user", "KeyReusedError"): (
+            lambda lab: [
+                one := SignedIn(lab),
+                *(one.logins.revoke_user(one.user, reason=why, key="k") for why in ("one", "other")),
+            ]
+        ),
+        ("Logins.revoke_character", "InvalidValueError"): lambda lab: lab.store.logins.revoke_character(""),
+        ("Logins.revoke_all", "InvalidValueError"): lambda lab: lab.store.logins.revoke_all(reason=""),
+        ("Logins.list", "InvalidValueError"): lambda lab: lab.store.logins.list(limit=0),
+        ("Logins.list", "InvalidCursorError"): lambda lab: lab.store.logins.list(after="x"),
+        ("Logins.active_characters", "InvalidValueError"): (
+            lambda lab: lab.store.logins.active_characters(world_id="w", within=-MINUTE)
+        ),
+        ("Logins.update", "NotFoundError"): lambda lab: lab.store.logins.update(NOBODY, {"a": 1}),
+        ("Logins.update", "EndedError"): lambda lab: [one := SignedIn(lab), one.logins.update(one.ended(), {"a": 1})],
+        ("Logins.update", "ExpiredError"): lambda lab: [one := late(lab), one.logins.update(one.id, {"a": 1})],
+        ("Logins.update", "LimitError"): lambda lab: [one := SignedIn(lab), one.logins.update(one.id, LARGE)],
+        ("Logins.update", "KeyReusedError"): lambda lab: reused(lab, "update", None, {"a": 1}),
+        ("Logins.history", "NotFoundError"): lambda lab: lab.store.logins.history(NOBODY),
+        ("Logins.history", "InvalidCursorError"): lambda lab: lab.store.logins.history(NOBODY, after="x"),
+        ("Directory.add_user", "NameTakenError"): lambda lab: [lab.store.directory.add_user("ann") for _ in range(2)],
+        ("Directory.add_user", "InvalidNameError"): lambda lab: lab.store.directory.add_user(" "),
+        ("Directory.add_user", "UnsupportedError"): foreign_directory,
+        ("Directory.add_world", "ConflictError"): twice_a_world,
+        ("Directory.add_character", "NotFoundError"): lambda lab: lab.store.directory.add_character("stranger", None, "X"),
+        ("Directory.rename_character", "NotFoundError"): lambda lab: lab.store.directory.rename_character("x", "X"),
+        ("Directory.move_character", "NotFoundError"): lambda lab: lab.store.directory.move_character("x", "x"),
+        ("Directory.remove_character", "InvalidValueError"): lambda lab: lab.store.directory.remove_character(""),
+        ("Directory.remove_user", "InvalidValueError"): lambda lab: lab.store.directory.remove_user(""),
+    }
+)
 
 
 def test_every_error_that_is_described_is_raised() -> None:

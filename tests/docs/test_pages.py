@@ -23,6 +23,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 FACES: Final = {
     "store": sojourn.Store,
     "store.conversations": sojourn.Conversations,
+    "store.directory": sojourn.Directory,
+    "store.logins": sojourn.Logins,
     "store.sessions": sojourn.Sessions,
     "sojourn": sojourn,
 }
@@ -31,6 +33,13 @@ ELSEWHERE: Final = {
     # of Python's library and of other programs
     "fork", "fsync", "sqlite3", "apsw", "asyncio", "pytest", "send", "timedelta", "multiprocessing",
     "app", "db", "wal", "shm", "cp", "make", "demo", "campaign", "killing", "kills", "cat", "xargs", "jq", "pip",
+    # of HTTP, and of what web applications are made with
+    "Cache", "Clear", "Control", "Cookie", "Fetch", "Host", "Sec", "Set", "Site", "Vary", "multipart", "proxy",
+    "Domain", "Lax", "Security", "Strict", "Transport", "localStorage",
+    # of PostgreSQL and what stands before it
+    "CREATE", "DELETE", "EXECUTE", "INSERT", "SELECT", "UPDATE", "SOJOURN_PGBOUNCER", "SOJOURN_TEST_EVERYTHING",
+    "application_name", "max_prepared_statements", "search_path", "sslmode", "target_session_attrs",
+    "synchronous_standby_names", "wal_writer_delay",
     # what pages make up: users, channels, files, functions
     "alice", "ada", "acme", "globex", "telegram", "mail", "web", "sms", "reply", "d9", "crash", "message_id", "first",
     "countdown_started",  # of GameGirl Color
@@ -108,10 +117,23 @@ def test_pages_that_are_worked_through_share_no_store(pages: list[Page]) -> None
 
 def test_dotted_names_exist(page: Page) -> None:
     for span in page.spans:
-        for prefix, name in re.findall(r"\b(store\.conversations|store\.sessions|store|sojourn)\.([a-zA-Z_]\w*)", span):
+        for prefix, name in re.findall(
+            r"\b(store\.conversations|store\.directory|store\.logins|store\.sessions|store|sojourn)\.([a-zA-Z_]\w*)", span
+        ):
             if prefix == "sojourn" and is_module(name):
                 continue
-            if name in ("db", "toml", "conversations", "sessions", "games", "logins", "workspaces", "contexts", "py"):
+            if name in (
+                "db",
+                "toml",
+                "conversations",
+                "sessions",
+                "games",
+                "logins",
+                "workspaces",
+                "contexts",
+                "directory",
+                "py",
+            ):
                 continue
             assert hasattr(FACES[prefix], name), f"{page} names {prefix}.{name}, which does not exist"
 

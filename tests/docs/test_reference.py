@@ -29,6 +29,8 @@ FACES: Final = {
     "store.contexts": (sojourn.Contexts, sojourn.AsyncContexts),
     "store.games": (sojourn.Games, sojourn.AsyncGames),
     "store.conversations": (sojourn.Conversations, sojourn.AsyncConversations),
+    "store.directory": (sojourn.Directory, sojourn.AsyncDirectory),
+    "store.logins": (sojourn.Logins, sojourn.AsyncLogins),
     "store.workspaces": (sojourn.Workspaces, sojourn.AsyncWorkspaces),
     "store.sessions": (sojourn.Sessions, sojourn.AsyncSessions),
     "runner": (sojourn.Runner, sojourn.AsyncRunner),
@@ -39,6 +41,7 @@ POLICIES: Final = (
     sojourn.GamePolicy,
     sojourn.EngineOptions,
     sojourn.WorkspacePolicy,
+    sojourn.LoginPolicy,
 )
 
 

@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from sojourn.testing.engines import empty_postgres
 from sojourn.testing.servers import Server, ServerMissingError, find_postgres, postgres_server
 
 _schemas = count(1)
@@ -39,3 +40,21 @@ def store_url(postgres: Server, schema_name: str) -> Generator[str]:
     yield f"{postgres.url}?options=-csearch_path%3D{schema_name}"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"drop schema {schema_name} cascade".encode())
+
+
+@pytest.fixture(scope="session")
+def reused_schema(postgres: Server) -> str:
+    """A schema for many tests, one after the other."""
+    import psycopg
+
+    name = f"reused_{next(_schemas)}"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"create schema {name}".encode())
+    return name
+
+
+@pytest.fixture
+def reused_url(postgres: Server, reused_schema: str) -> str:
+    """An empty store that need not be made anew."""
+    empty_postgres(postgres.url, reused_schema)
+    return f"{postgres.url}?options=-csearch_path%3D{reused_schema}"

@@ -59,7 +59,7 @@ from sojourn.testing.clocks import ManualClock
 from sojourn.testing.conformance import EngineConformance
 from sojourn.testing.conformance.lab import HOME, KIND, TENANT, Lab, alias, drive, lines
 from sojourn.testing.faults import FaultProxy
-from sojourn.testing.servers import Server, ServerMissingError, find_postgres, postgres_server
+from sojourn.testing.servers import Server
 
 Story = Callable[[Lab], Coroutine[Any, Any, None]]
 Tell = Callable[[Story], None]
@@ -68,13 +68,8 @@ _schemas = count(1)
 
 
 @pytest.fixture(scope="module")
-def server() -> Generator[Server]:
-    try:
-        find_postgres()
-    except ServerMissingError as missing:
-        pytest.skip(str(missing))
-    with postgres_server() as running:
-        yield running
+def server(postgres: Server) -> Server:
+    return postgres
 
 
 @pytest.fixture
@@ -138,8 +133,8 @@ class TestConformance(EngineConformance):
     capabilities = Capabilities(engine="postgres")
 
     @pytest.fixture
-    def place(self, server: Server) -> Generator[str]:
-        yield from fresh_schema(server)
+    def place(self, reused_url: str) -> str:
+        return reused_url
 
     async def open_engine(self, place: str, clock: Clock) -> Engine:
         return await PostgresEngine.open(place, clock)

@@ -19,6 +19,7 @@ from sojourn import ConflictError, CorruptError, EndedError, ExpiredError, Inval
 from sojourn.formats.mud import aimport_mud, import_mud
 from sojourn.formats.report import PRESENT, ImportReport
 from sojourn.testing.clocks import ManualClock
+from sojourn.testing.engines import EnginePlaces
 
 DATA = Path(__file__).parent / "data" / "mud"
 SAMPLE = DATA / "mud.db"
@@ -376,6 +377,22 @@ def test_the_other_colour_and_another_tenant(tmp_path: Path) -> None:
             assert len(await store.logins.list()) == 0
 
     asyncio.run(run())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", EnginePlaces.available())
+def test_every_engine_takes_the_sample(engine: str, tmp_path: Path, clock: ManualClock) -> None:
+    with EnginePlaces() as places:
+        place = places.fresh(engine, tmp_path)
+        with sojourn.open(place.url, engine=place.options, clock=clock) as store:
+            assert import_mud(store, SAMPLE).imported == 48
+            for token in EXPECTED["live_tokens"]:
+                store.logins.authenticate(token)
+            for token in EXPECTED["expired_tokens"]:
+                with pytest.raises(ExpiredError):
+                    store.logins.authenticate(token)
+            assert store.logins.active_characters(world_id=EXPECTED["world"]) == EXPECTED["active_characters"]
+            assert import_mud(store, SAMPLE).imported == 0
 
 
 # -- cut short ---------------------------------------------------------------------------------------------------------

@@ -496,6 +496,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--workers", type=int, default=5)
     parser.add_argument("--skew", type=float, default=0.0)
+    parser.add_argument(
+        "--between", type=float, nargs=2, metavar="SECONDS", help="from one kill to the next, at least and at most"
+    )
     parser.add_argument("--broken", choices=sorted(BREAKS), default="")
     parser.add_argument("--seed", type=int)
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}

@@ -312,3 +312,32 @@ async def test_a_policy_must_be_one(lab):
     with pytest.raises(InvalidValueError):
         await Table(lab).games.boot(HERE, "One", policy={"countdown": 3})
     assert GamePolicy().countdown == timedelta(seconds=10)
+
+
+async def test_a_game_that_was_closed_as_any_session_is_over_and_can_be_resumed(lab):
+    table = Table(lab)
+    game = await table.boot("ann", "bob")
+    await table.press("ann", "unfinished", key="k")
+    await table.store.sessions.end(game.id)
+    assert await table.games.get(HERE) is None
+    assert (await table.press("ann", "unfinished", key="k")).status == "duplicate"
+    assert (await table.games.load(game.id)).state == "ended"
+    table.later(hours=1)
+    assert (await table.store.sweep())["closed"] == 0
+    back = await table.games.resume(game.id)
+    assert (back.state, back.window, set(back.players)) == ("active", None, {"ann", "bob"})
+    assert (await table.press("bob")).turn == 1
+    assert (await table.games.close(HERE)).choices == {"bob": "north"}
+    table.later(hours=1)
+    assert (await table.store.sweep())["closed"] == 0
+
+
+async def test_another_game_is_booted_where_one_was_closed_as_any_session(lab):
+    table = Table(lab)
+    game = await table.boot("ann")
+    await table.store.sessions.end(game.id)
+    assert (await table.games.load(game.id)).channel_id is None
+    assert (await table.games.resume(game.id, THERE)).channel_id == THERE
+    await table.store.sessions.end(game.id)
+    assert (await table.games.boot(HERE, "Next")).name == "Next"
+    assert (await table.games.resume(game.id, THERE)).channel_id == THERE

@@ -1,10 +1,10 @@
-"""A small Starlette application around a store in memory and in a file, asked by a real HTTP client."""
+"""A small Starlette application around a store on each engine, asked by a real HTTP client."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from starlette.routing import Route
 import sojourn
 from sojourn.integrations.asgi import LoginMiddleware, visit_of
 from sojourn.testing.clocks import ManualClock
+from sojourn.testing.engines import EnginePlaces
 
 KEY = "k" * 32
 HERE = "https://shop.example"
@@ -93,14 +94,30 @@ def clock() -> ManualClock:
     return ManualClock(datetime.now(UTC))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Sites:
+@pytest.fixture(scope="session")
+def places() -> Iterator[EnginePlaces]:
+    """Servers are started once."""
+    with EnginePlaces() as found:
+        yield found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every engine there is here; in tests with cases of their own, those without a server."""
+    if "site" in metafunc.fixturenames:
+        cases = metafunc.definition.get_closest_marker("parametrize")
+        engines = ["memory", "sqlite"] if cases else EnginePlaces.available()
+        metafunc.parametrize("site", engines, indirect=True)
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, places: EnginePlaces) -> Sites:
     """Opens a store, and an application around it: ``async with site(csrf="token") as here``."""
-    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'web.db'}"
+    place = places.fresh(request.param, tmp_path)
 
     @asynccontextmanager
     async def open_site(policy: sojourn.LoginPolicy | None = None, **settings: Any) -> AsyncIterator[Site]:
-        async with sojourn.aopen(url, clock=clock, logins=policy, directory=False) as store:
+        opened = sojourn.aopen(place.url, engine=place.options, clock=clock, logins=policy, directory=False)
+        async with opened as store:
             writes: list[str] = []
             commit = store._engine.commit
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import time_machine
 
 import sojourn
 from sojourn import EndedError, InvalidValueError, LimitError, LoginPolicy
@@ -172,6 +173,34 @@ async def test_of_two_cookies_by_one_name_none_is_believed(site: Sites) -> None:
         assert answer.json()["user"] is None
 
 
+async def test_a_cookie_of_another_name_is_not_ours(site: Sites) -> None:
+    async with site() as here, here.browser() as browser:
+        made = await here.store.logins.create("alice")
+        for name in ("x__Host-sid", "__Host-sid2", "sid", "__host-sid", "__Host-sid "):
+            answer = await browser.get("/who", headers={"Cookie": f"{name}={made.token}; y"})
+            assert answer.json()["user"] == ("alice" if name.strip() == "__Host-sid" else None)
+
+
+async def test_what_a_server_shares_between_requests_is_not_written_to(site: Sites) -> None:
+    shared: dict[str, Any] = {"pool": 1}
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["state"]["pool"], scope["state"]["login"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def nothing(message: Any) -> None: ...
+
+    async with site() as here:
+        made = await here.store.logins.create("alice")
+        wrapped = LoginMiddleware(app, store=here.store, secret_key=KEY)
+        for headers in ([(b"cookie", f"__Host-sid={made.token}".encode())], []):
+            await wrapped({"type": "http", "method": "GET", "headers": headers, "state": shared}, nothing, nothing)  # type: ignore[arg-type]
+    assert shared == {"pool": 1}
+    assert [(pool, login is None) for pool, login in seen] == [(1, False), (1, True)]
+
+
 async def test_an_anonymous_hit_makes_no_record_and_reads_nothing(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     async with site() as here, here.browser() as browser:
         reads: list[str] = []
@@ -272,7 +301,9 @@ async def test_anonymous_data_is_in_a_signed_cookie_and_comes_along_where_it_is_
 async def test_a_changed_cookie_is_dropped(site: Sites) -> None:
     async with site() as here, here.browser() as browser:
         packed = cookies(await browser.get("/keep?cart=3"))["__Host-anon"].value
-        for changed in (packed[:-1] + ("A" if packed[-1] != "A" else "B"), "x" + packed, "a.b.c", "é", "x" * 5000):
+        middle = len(packed) - 20  # in the signature; the last character has bits that say nothing
+        other_one = packed[:middle] + ("A" if packed[middle] != "A" else "B") + packed[middle + 1 :]
+        for changed in (other_one, "x" + packed, packed[1:], "a.b.c", "é", "x" * 5000):
             async with here.browser() as other:
                 answer = await other.get("/who", headers=[(b"cookie", b"__Host-anon=" + changed.encode())])
             assert answer.json()["data"] == {}
@@ -283,6 +314,19 @@ async def test_a_changed_cookie_is_dropped(site: Sites) -> None:
         async with site(secret_key=["another key, of more than 32 bytes", KEY]) as there, there.browser() as stranger:
             stranger.cookies.set("__Host-anon", packed)
             assert (await stranger.get("/who")).json()["data"] == {"cart": "3"}
+
+
+async def test_anonymous_data_grows_old(site: Sites) -> None:
+    start = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    with time_machine.travel(start, tick=False) as now:
+        async with site(anonymous_max_age=timedelta(days=2)) as here, here.browser() as browser:
+            packed = cookies(await browser.get("/keep?cart=3"))["__Host-anon"]
+            assert packed["max-age"] == str(2 * 86400)
+            for age, data in ((timedelta(days=2), {"cart": "3"}), (timedelta(days=2, seconds=2), {})):
+                now.move_to(start + age)
+                async with here.browser() as other:  # which keeps what it should have dropped
+                    other.cookies.set("__Host-anon", packed.value)
+                    assert (await other.get("/who")).json()["data"] == data
 
 
 async def test_what_does_not_fit_into_a_cookie_is_refused_and_changes_nothing(site: Sites) -> None:

@@ -83,6 +83,15 @@ async def test_where_nothing_is_said_a_token_is_needed(site: Sites) -> None:
         assert (answer.status_code, answer.text) == (200, body)  # the application gets the body all the same
 
 
+async def test_a_form_alone_leaves_nothing_that_outlives_the_browser(site: Sites) -> None:
+    async with site() as here, here.browser() as browser:
+        for path, lasts in (("/token", False), ("/token", False), ("/keep?cart=3", True), ("/keep?cart=4", True)):
+            answer = await browser.get(path)
+            assert ("Max-Age" in answer.headers.get("set-cookie", "")) == lasts
+        token = (await browser.get("/token")).json()
+        assert await status(browser, **{"X-CSRF-Token": token}) == 200  # data that came since has not changed the nonce
+
+
 async def test_a_token_is_good_for_one_login_only(site: Sites) -> None:
     async with site() as here, here.browser(site=None) as one, here.browser(site=None) as two:
         before = (await one.get("/token")).json()

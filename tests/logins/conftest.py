@@ -24,5 +24,6 @@ def _laboratory() -> ModuleType:
 
 _module = _laboratory()
 lab, disk_lab, memory_lab = _module.lab, _module.disk_lab, _module.memory_lab
+engine_places = _module.engine_places
 pytest_pyfunc_call = _module.pytest_pyfunc_call
 pytest_generate_tests = _module.pytest_generate_tests

@@ -98,7 +98,8 @@ async def test_bad_input_makes_nothing(lab: Lab, bad: dict[str, Any]) -> None:
 async def test_what_is_too_much(lab: Lab) -> None:
     ann = await lab.user()
     much: list[dict[str, Any]] = [{"user_agent": "x" * 1025}, {"metadata": {"a": "x" * 300_000}}]
-    for bad in (*much, {"amr": [f"m{n}" for n in range(17)]}):
+    much.append({"amr": [f"m{n}" for n in range(17)]})
+    for bad in much:
         with pytest.raises(LimitError):
             await lab.logins.create(ann, **bad)
 

@@ -349,7 +349,7 @@ async def test_an_export_signs_nobody_in(lab: Lab) -> None:
     made, hero = await lab.device(), await lab.hero()
     await lab.logins.bind_character(made.login.id, hero)
     lines = [line async for line in lab.store.export(kinds=["login"])]
-    other = lab.store.for_tenant("other")
+    other = lab.elsewhere()
     loaded = await other.load(lines)
     assert loaded.sessions >= 2
     found = await other.logins.get(made.login.id)

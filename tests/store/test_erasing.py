@@ -30,7 +30,8 @@ async def test_a_person_is_gone_from_everything(lab: Lab) -> None:
         with pytest.raises(NotFoundError):
             await lab.talks.messages(talk)
     assert await lab.talks.resolve("telegram", "t1") is None
-    assert [hit.message.text for hit in await lab.talks.search("needle")] == ["needle of bob"]
+    if lab.searches:
+        assert [hit.message.text for hit in await lab.talks.search("needle")] == ["needle of bob"]
     assert await lab.texts(theirs) == ["hello", "", "needle of bob"]
     assert len(await lab.talks.list(user_id="ann", active_only=False)) == 0
     assert not {made, fork.id} & {event.id for event in await lab.events()}

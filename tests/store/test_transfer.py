@@ -82,8 +82,9 @@ async def test_what_is_loaded_is_what_was_exported(lab: Lab) -> None:
             found.id for found in await lab.talks.list(active_only=False, order="created")
         ]
     assert (await other.conversations.get_or_create("cat")).id == talks[3]
-    hits = await other.conversations.search("own way")
-    assert [hit.conversation_id for hit in hits] == [talks[1]]
+    if lab.searches:
+        hits = await other.conversations.search("own way")
+        assert [hit.conversation_id for hit in hits] == [talks[1]]
     assert await lines_of(other) == lines
 
 
@@ -162,6 +163,10 @@ async def test_one_tenant_may_be_loaded_into_another(lab: Lab) -> None:
     made = await lab.talk("a")
     lines = await lines_of(lab.store)
     other = another(lab).for_tenant("acme")
+    if lab.engine == "redis":  # an id carries the shard of its tenant and home
+        with pytest.raises(InvalidValueError, match="does not belong to home"):
+            await other.load(lines)
+        return
     await other.load(lines)
     assert lab.shown(await other.conversations.messages(made)) == ["a"]
     assert (await other.conversations.get_or_create("ann")).id == made

@@ -1,4 +1,4 @@
-"""Tests of workspaces work in the laboratory of the conversations: memory and SQLite, in both colours."""
+"""Tests of workspaces work in the laboratory of the conversations: on every engine, in both colours."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def _laboratory() -> ModuleType:
 
 
 _module = _laboratory()
-lab, disk_lab, memory_lab = _module.lab, _module.disk_lab, _module.memory_lab
+lab, disk_lab, memory_lab, engine_places = _module.lab, _module.disk_lab, _module.memory_lab, _module.engine_places
 pytest_pyfunc_call = _module.pytest_pyfunc_call
 pytest_generate_tests = _module.pytest_generate_tests

@@ -26,9 +26,8 @@ from sojourn import (
 from sojourn.core.ids import ALPHABET
 from sojourn.kinds.workspaces.resources import check_resource, overlap, steps_of
 from sojourn.kinds.workspaces.standing import state_of
-from sojourn.store import AsyncStore
 from sojourn.testing.clocks import ManualClock
-from sojourn.testing.places import MemoryPlaces
+from sojourn.testing.places import MemoryPlaces, standing
 
 ANYTHING = st.text(alphabet=st.characters(codec=None), max_size=80) | st.text(max_size=2000)
 NEARLY = st.text(alphabet="abc-09", max_size=40) | st.from_regex(r"[a-z0-9-]{1,33}\n?", fullmatch=True)
@@ -37,12 +36,8 @@ NAMES = NEARLY | ANYTHING
 
 def workspaces(clock: ManualClock | None = None, places: MemoryPlaces | None = None) -> Workspaces:
     """A store in memory."""
-    from dataclasses import replace
-
     store = sojourn.open("memory:", clock=clock or ManualClock())
-    where = places or MemoryPlaces(agent="ada")
-    aio = store._aio
-    return sojourn.Store(AsyncStore(aio._engine, replace(aio._settings, places=lambda: where))).workspaces
+    return standing(store, places or MemoryPlaces(agent="ada")).workspaces
 
 
 @given(NAMES)

@@ -38,7 +38,7 @@ async def filled(lab: Lab) -> dict[str, str]:
 async def test_an_export_is_loaded_whole(lab: Lab) -> None:
     made = await filled(lab)
     lines = await lines_of(lab.store)
-    other = lab.store.for_tenant("other")
+    other = lab.elsewhere()
     loaded = await other.load(lines)
     assert (loaded.sessions, loaded.present, loaded.left_out) == (5, 0, ())
     kind = other.workspaces
@@ -63,9 +63,10 @@ async def test_an_export_is_loaded_whole(lab: Lab) -> None:
 async def test_a_loaded_session_never_takes_a_name_from_somebody_at_work(lab: Lab) -> None:
     loaded = await lab.workspaces.start("implementer", "lead")
     lines = await lines_of(lab.store)
-    other = lab.store.for_tenant("other").workspaces
+    store = lab.elsewhere()
+    other = store.workspaces
     there = await other.start("implementer", "lead", project_id="project-1")
-    await lab.store.for_tenant("other").load(lines)
+    await store.load(lines)
     assert (await other.resolve("lead", project_id="project-1")).workspace.id == there.id
     await other.rename(loaded.id, "second")
     await other.end(loaded.id)

@@ -8,19 +8,20 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import quote
 
 from sojourn.cli.exits import AmbiguousError, MissingStoreError, UsageError
 from sojourn.cli.options import Options
 from sojourn.cli.output import Output
-from sojourn.errors import NotFoundError
+from sojourn.errors import NotFoundError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sojourn.core.query import Page
     from sojourn.kinds.conversations.model import ConversationPolicy
+    from sojourn.kinds.logins.model import LoginPolicy
     from sojourn.sessions import SessionInfo
     from sojourn.sync.store import Store
 
@@ -107,7 +108,7 @@ class Call:
                 f"{name} is empty.", hint="Name a store, such as sqlite:///app.db, or leave it away to use your own."
             )
         if given is not None:
-            return _as_url(given)
+            return as_url(given)
         from sojourn.project.root import default_url
 
         return default_url(mending=self.mending)
@@ -142,7 +143,14 @@ class Call:
         return path is None or (path.exists() and path.stat().st_size > 0)
 
     def store(
-        self, *, write: bool = False, create: bool = False, adopt: bool = False, policy: ConversationPolicy | None = None
+        self,
+        *,
+        write: bool = False,
+        create: bool = False,
+        adopt: bool = False,
+        policy: ConversationPolicy | None = None,
+        logins: LoginPolicy | None = None,
+        directory: Literal[False] | None = None,
     ) -> Store:
         """The store. Reading neither makes nor changes one; only ``create`` makes one that is missing.
 
@@ -156,7 +164,14 @@ class Call:
 
         chosen = policy or (None if write or create else _looking())
         migrate = self._may_migrate(create=create, adopt=adopt) if write or create else False
-        store = open_store(self.url, tenant=self.options.tenant, migrate=migrate, conversations=chosen)
+        store = open_store(
+            self.url,
+            tenant=self.options.tenant,
+            migrate=migrate,
+            conversations=chosen,
+            logins=logins,
+            directory=directory,
+        )
         self._open.append(store)
         return store
 
@@ -179,6 +194,24 @@ class Call:
             return self.store()
         self.output.note(f"There is no store at {self.place} yet. To begin one: {self.first_step}")
         return None
+
+    def store_at(self, url: str, *, create: bool = False) -> Store:
+        """A store by its URL, beside the one that the options name; only ``create`` makes one that is missing."""
+        from sojourn.engines.locate import shown_url, sqlite_path
+        from sojourn.sync.opening import open as open_store
+
+        if not create and url.startswith("sqlite:") and not Path(sqlite_path(url)[0]).is_file():
+            raise MissingStoreError(f"there is no store at {shown_url(url)}.", hint="Name one that is there.")
+        store = open_store(url, tenant=self.options.tenant, migrate=create, conversations=_looking())
+        self._open.append(store)
+        return store
+
+    def store_if_there(self, url: str) -> Store | None:
+        """A store by its URL, to be read; None where there is none yet."""
+        try:
+            return self.store_at(url)
+        except (MissingStoreError, SchemaError):
+            return None
 
     def scratch(self) -> Store:
         """An empty store in memory, for what is only tried."""
@@ -256,7 +289,7 @@ def _ambiguous(text: str, found: list[SessionInfo], what: str) -> AmbiguousError
     )
 
 
-def _as_url(given: str) -> str:
+def as_url(given: str) -> str:
     """A store as it was named: a URL, or plainly a path."""
     if ":" in given.partition("/")[0] or given.startswith(":"):
         return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -28,6 +28,8 @@ _BACKLOG: Final = 1_000
 """Commits that wait for the search index before it is worth a word: they are searched too, one by one."""
 
 _CLOCK_SLACK: Final = timedelta(minutes=2)
+_SERVER_SLACK: Final = timedelta(seconds=2)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FULL_SYNC: Final = 2
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -177,8 +179,17 @@ class _Looks:
 
     def _engine(self) -> Iterator[Finding]:
         self._facts = self._store.facts()
-        if self._facts.get("engine") == "sqlite":
-            yield from self._sqlite()
+        match self._facts.get("engine"):
+            case "sqlite":
+                yield from self._sqlite()
+            case "postgres":
+                yield from _postgres(self._facts)
+            case "redis":
+                from sojourn.cli.doctor_redis import look
+
+                yield from (Finding(*found) for found in look(self._facts))
+            case _:  # memory
+                return
 
     def _sqlite(self) -> Iterator[Finding]:
         facts = self._facts
@@ -202,6 +213,9 @@ class _Looks:
         )
 
     def _integrity(self) -> Iterator[Finding]:
+        if self._facts.get("engine") == "redis":
+            yield Finding("integrity", "ok", "the server checks its files when it loads them; nothing else is looked at here.")
+            return
         damage = self._store.check()
         if not damage:
             yield Finding("integrity", "ok", "nothing is damaged.")
@@ -214,10 +228,13 @@ class _Looks:
         if not due:
             yield Finding("folds", "ok", "none is due.")
             return
-        text = f"{many(due, 'conversation')} {'is' if due == 1 else 'are'} due for folding."
+        text = f"{many(due, 'session')} {'is' if due == 1 else 'are'} due for folding or another deadline."
         yield self._swept(Finding("folds", "warning", text, self._runner()))
 
     def _index(self) -> Iterator[Finding]:
+        if not self._store.capabilities.search:
+            yield Finding("search index", "ok", "none: this engine does not search.")
+            return
         waiting = int(self._facts.get("unindexed", 0))
         if waiting <= _BACKLOG:
             text = f"{many(waiting, 'commit')} waiting, which is fine." if waiting else "up to date."
@@ -237,6 +254,10 @@ class _Looks:
         return replace(finding, fixed=True)
 
     def _clock(self) -> Iterator[Finding]:
+        server = self._facts.get("clock")
+        if server is not None:
+            yield _server_clock(timedelta(microseconds=server) - (self._call.now - _EPOCH))
+            return
         newest = next(iter(self._store.sessions.list("state:all", limit=1)), None)
         if newest is None or newest.last_activity_at <= self._call.now + _CLOCK_SLACK:
             yield Finding("clock", "ok", f"it is {moment(self._call.now)}.")
@@ -247,6 +268,36 @@ class _Looks:
             f"it is {moment(self._call.now)} here, but the store has seen {moment(newest.last_activity_at)}.",
             "set this system's clock; times in the store never go back",
         )
+
+
+def _server_clock(off: timedelta) -> Finding:
+    """Nothing is decided by this system's clock where a server has one; but ids are made by it, and sort by it."""
+    if abs(off) <= _SERVER_SLACK:
+        return Finding("clock", "ok", "this system's agrees with the server's, which decides.")
+    way = "behind" if off > timedelta(0) else "ahead of"
+    text = f"this system's is {abs(off).total_seconds():,.0f} s {way} the server's, which decides; new ids sort by this one."
+    return Finding("clock", "warning", text, "set this system's clock")
+
+
+def _postgres(facts: dict[str, Any]) -> Iterator[Finding]:
+    yield Finding("postgres", "ok", f"version {facts['server_version']}.")
+    if facts["in_recovery"]:
+        yield Finding("primary", "problem", "this server is a standby: it can be read only.", "name the primary in --store")
+    lost = [name for name in ("fsync", "full_page_writes") if facts[name] == "off"]
+    if lost:
+        text = f"{' and '.join(lost)} is off: a crash of the server can lose everything."
+        yield Finding("durability", "problem", text, "set it to on in postgresql.conf")
+    elif facts["synchronous_commit"] == "off":
+        text = "synchronous_commit is off: a crash of the server may lose the last commits."
+        yield Finding("durability", "warning", text, "set it to on, for the server or for this user")
+    else:
+        yield Finding("durability", "ok", "every commit is on the server's disk before it is acknowledged.")
+    yield Finding(
+        "size",
+        "ok",
+        f"{size(facts['bytes'])}; {many(facts['sessions'], 'session')}, {many(facts['entries'], 'entry', 'entries')}, "
+        f"{many(facts['events'], 'event')}.",
+    )
 
 
 def _durability(call: Call, facts: dict[str, Any]) -> Finding:

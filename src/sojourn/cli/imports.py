@@ -36,15 +36,6 @@ def fill(_: str, parser: Parser) -> None:
     made.add_argument("source", metavar="SRC", help="its session database")
     made.add_argument("--scope", metavar="SCOPE", help="the scope the contexts get (default: the scope 'default')")
     made = parser.command(
-        "mud",
-        "take over the users and sessions of the PipeWorks MUD server, as logins",
-        mud,
-        examples="sojourn import mud mud.db --dry-run\nsojourn import mud mud.db --store sqlite:///app.db",
-        more="Who is signed in stays signed in: tokens are found by their digests, not stored. Passwords are not read.\n"
-        "Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
-    )
-    made.add_argument("source", metavar="SRC", help="its database")
-    made = parser.command(
         "gamegirl",
         "take over the games of GameGirl Color",
         gamegirl,
@@ -54,6 +45,15 @@ def fill(_: str, parser: Parser) -> None:
         "server, only commands that read are sent.",
     )
     made.add_argument("source", metavar="SRC", help="the URL of its Redis server, or a dump of it: a JSON file")
+    made = parser.command(
+        "mud",
+        "take over the users and sessions of the PipeWorks MUD server, as logins",
+        mud,
+        examples="sojourn import mud mud.db --dry-run\nsojourn import mud mud.db --store sqlite:///app.db",
+        more="Who is signed in stays signed in: tokens are found by their digests and not stored. Passwords are not read.\n"
+        "Says what was taken over and what was left out, and why. A store that does not exist yet is made.",
+    )
+    made.add_argument("source", metavar="SRC", help="its database")
     made = parser.command(
         "tkt",
         "take over who was at work, from a project's .tkt directory",
@@ -87,6 +87,22 @@ def tenets(call: Call) -> None:
     call.output.answer(report.document(), [], "\n".join(report.lines()))
 
 
+def gamegirl(call: Call) -> None:
+    """``import gamegirl``."""
+    from sojourn.formats.gamegirl import import_gamegirl
+    from sojourn.formats.gamegirl_source import is_url
+
+    given = call.arguments.source
+    source = given if is_url(given) else Path(given).expanduser()
+    if isinstance(source, Path) and not source.is_file():
+        hint = "Name a dump of its Redis, or the server itself: redis://localhost:6379/0"
+        raise MissingFileError(f"there is no file {source}.", hint=hint)
+    store = _store(call)
+    with call.output.progress("imported") as progress:
+        report = import_gamegirl(store, source, dry_run=call.dry_run, progress=progress)
+    call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
 def mud(call: Call) -> None:
     """``import mud``."""
     from sojourn.formats.mud import FILE, import_mud
@@ -94,20 +110,6 @@ def mud(call: Call) -> None:
     source, store = _source(call, "the MUD server", FILE), _store(call)
     with call.output.progress("imported") as progress:
         report = import_mud(store, source, dry_run=call.dry_run, progress=progress)
-
-    call.output.answer(report.document(), [], "\n".join(report.lines()))
-
-
-def gamegirl(call: Call) -> None:
-    """``import gamegirl``."""
-    from sojourn.formats.gamegirl import import_gamegirl
-    from sojourn.formats.gamegirl_source import is_url
-
-    given = call.arguments.source
-    source = given if is_url(given) else _source(call, "GameGirl Color")
-    store = _store(call)
-    with call.output.progress("imported") as progress:
-        report = import_gamegirl(store, source, dry_run=call.dry_run, progress=progress)
     call.output.answer(report.document(), [], "\n".join(report.lines()))
 
 

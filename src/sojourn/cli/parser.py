@@ -35,6 +35,8 @@ OTHER_WORDS: Final = {
     "watch": "tail",
     "fold": "consolidate",
     "archive": "decay",
+    "whoami": "status",
+    "who": "status",
 }
 """What other programs call our commands."""
 

@@ -26,6 +26,7 @@ GROUPS: Final = (
             ("game", "games that are played turn by turn, also here in the terminal"),
             ("workspace", "who is at work in a project, in which role, on what"),
             ("status", "who am I here (also: st)"),
+            ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
             ("serve", "the HTTP service and its console"),
             ("key", "keys of the HTTP API: make, list, rotate, revoke"),
@@ -45,6 +46,7 @@ GROUPS: Final = (
             ("import", "take over another program's data"),
             ("export", "write sessions as JSON lines"),
             ("load", "read what export wrote"),
+            ("copy", "copy everything from one store to another, on any engine"),
         ),
     ),
     (
@@ -56,6 +58,7 @@ GROUPS: Final = (
             ("restore", "put a backup in the store's place"),
             ("erase", "remove one person from everything, with a receipt"),
             ("migrate", "make a store, or bring its schema forward"),
+            ("bench", "measure a store from here"),
             ("completion", "shell completion for bash or zsh"),
         ),
     ),
@@ -65,6 +68,8 @@ GROUPS: Final = (
 _MODULES: Final = {
     "export": "transfer",
     "load": "transfer",
+    "copy": "copies",
+    "bench": "benching",
     "import": "imports",
     "sweep": "store",
     "erase": "store",
@@ -100,7 +105,9 @@ class RootParser(Parser):
         """A command without its noun is a common slip."""
         if word in ("version", "help"):
             return f"'sojourn --{word}'"
-        for noun in ("conversation", "session", "context", "workspace", "game"):
+        if OTHER_WORDS.get(word) in self.children():
+            return f"'sojourn {OTHER_WORDS[word]}'"
+        for noun in ("conversation", "session", "context", "workspace", "login", "game"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:

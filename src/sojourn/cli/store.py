@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ _DONE: Final = {
     "folded": "folded",
     "fold_failed": "could not be folded: the summariser failed",
     "archived": "archived",
+    "expired": "put away: nothing was done in them for hours",
     "deleted": "removed",
     "indexed": "made searchable by the index (commits)",
     "purged": "rows that nobody can see any more removed",
@@ -65,7 +67,7 @@ def _fill_erase(parser: Parser) -> None:
 def _fill_migrate(parser: Parser) -> None:
     parser.description = (
         "Make a store that does not exist yet, or bring an older one's schema forward, in place and while it is in use.\n"
-        "With --sql, print the statements for somebody else to run."
+        "With --sql, print the statements for somebody else to run (a database administrator, with sqlite3 or psql)."
     )
     parser.examples("sojourn migrate --store sqlite:///app.db\nsojourn migrate --sql > schema.sql")
     parser.add_argument("--sql", action="store_true", help="print the statements, and run nothing")
@@ -190,32 +192,74 @@ def _conversations(store: Store, principal: str) -> int:
 
 def migrate(call: Call) -> None:
     """``migrate``."""
-    from sojourn.engines.sqlite import schema
-
-    path = call.path
-    if path is None:
-        raise UnsupportedError(f"{call.place} has no schema to bring forward.", hint="Name a sqlite:/// store with --store.")
-    found = schema_of(call)
+    schema, place = _schema_of(call), call.place
+    found, version = schema.found(), schema.version
     if call.arguments.sql:
-        if found >= schema.VERSION:
-            call.output.note(f"{path} has schema {found} already; there is nothing to run.")
+        if found >= version:
+            call.output.note(f"{place} has schema {found} already; there is nothing to run.")
             return
-        head = f"-- {one_line(str(path))}: from schema {found} to {schema.VERSION}.\nbegin immediate;\n"
-        call.output.raw(f"{head}{schema.script(found).rstrip()}\ncommit;\n")
+        call.output.raw(f"-- {one_line(place)}: from schema {found} to {version}.\n{schema.script(found)}")
         return
     if call.dry_run:
-        call.output.would(f"bring {path} from schema {found} to {schema.VERSION}" if found < schema.VERSION else "do nothing")
+        call.output.would(f"bring {place} from schema {found} to {version}" if found < version else "do nothing")
         return
     call.store(create=True, adopt=True)
-    now = schema_of(call)
-    document = {"path": str(path), "from": found, "to": now}
+    now = schema.found()
+    document = {"path": place, "from": found, "to": now}
     if found == now:
-        text = f"{path} has schema {now} already; there was nothing to do."
+        text = f"{place} has schema {now} already; there was nothing to do."
     elif found == 0:
-        text = f"{path} is ready, with schema {now}."
+        text = f"{place} is ready, with schema {now}."
     else:
-        text = f"Brought {path} from schema {found} to {now}."
+        text = f"Brought {place} from schema {found} to {now}."
     call.output.answer(document, [], text)
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """The schema of an engine: the version it is to have, the one a store has, and what leads from there."""
+
+    version: int
+    found: Callable[[], int]
+    script: Callable[[int], str]
+
+
+def _schema_of(call: Call) -> _Schema:
+    if call.path is not None:
+        from sojourn.engines.sqlite import schema
+
+        def script(found: int) -> str:
+            return f"begin immediate;\n{schema.script(found).rstrip()}\ncommit;\n"
+
+        return _Schema(schema.VERSION, lambda: schema_of(call), script)
+    if call.url.partition(":")[0].lower() in ("postgres", "postgresql"):
+        return _postgres_schema(call)
+    if call.url.partition("://")[0].partition("+")[0].lower() in ("redis", "rediss", "valkey", "valkeys"):
+        return _redis_schema(call)
+    raise UnsupportedError(f"{call.place} has no schema to bring forward.", hint="Files and servers have one.")
+
+
+def _redis_schema(call: Call) -> _Schema:
+    from sojourn.engines.redis import opening
+    from sojourn.engines.redis.address import read_url
+    from sojourn.shell.bridge import run_sync
+
+    place = read_url(call.url)
+    script = f"-- Redis has no schema but one key: opening the store makes it ({place.prefix}:store).\n"
+    return _Schema(opening.SCHEMA, lambda: run_sync(opening.schema_of(place)), lambda _: script)
+
+
+def _postgres_schema(call: Call) -> _Schema:
+    from sojourn.engines.locate import driver_of
+    from sojourn.shell.bridge import run_sync
+
+    postgres = driver_of(call.url)
+    settings = postgres.settings.settings_of(call.url)
+    return _Schema(
+        postgres.schema.VERSION,
+        lambda: run_sync(postgres.engine.PostgresEngine.schema_of(settings)),
+        lambda found: postgres.schema.printed(found, settings.names),
+    )
 
 
 def schema_of(call: Call) -> int:

@@ -108,6 +108,8 @@ class ErasedRows:
     """False while rows are left for the next call."""
     settled: bool = True
     """Whether, once complete, no file of the store has what was removed any more; while False, purging tries again."""
+    outside: tuple[str, ...] = ()
+    """What this engine itself keeps for a while and cannot be told to forget, for the receipt."""
 
 
 class Background(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -82,34 +83,48 @@ async def _sqlite(opening: Opening) -> Engine:
     return cast("Engine", made)
 
 
-async def _postgres(opening: Opening) -> Engine:
+async def _redis(opening: Opening) -> Engine:
     try:
-        from sojourn.engines.postgres import aio, engine, settings
+        from sojourn.engines.redis import opening as engine
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "redis":
+            raise
+        raise UnsupportedError(
+            f"{shown_url(opening.url)} needs the client library redis-py.", hint="pip install 'sojourn[redis]'"
+        ) from error
+    return await engine.open_redis(opening)
+
+
+def driver_of(url: str) -> Any:
+    """The package of the PostgreSQL engine; `UnsupportedError` where its driver is not installed."""
+    try:
+        from sojourn.engines import postgres
+
+        for part in ("aio", "engine", "schema", "settings"):  # attributes of the package from then on
+            import_module(f"{postgres.__name__}.{part}")
     except ImportError as error:
         raise UnsupportedError(
-            f"{shown_url(opening.url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
+            f"{shown_url(url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
         ) from error
-    kind = engine.PostgresEngine if opening.blocking else aio.AsyncPostgresEngine
+    return postgres
+
+
+async def _postgres(opening: Opening) -> Engine:
+    postgres = driver_of(opening.url)
+    kind = postgres.engine.PostgresEngine if opening.blocking else postgres.aio.AsyncPostgresEngine
     options = opening.options
-    chosen = settings.settings_of(
+    chosen = postgres.settings.settings_of(
         opening.url, opening.clock, options.timeout, options.more, lazy=opening.durability == "normal"
     )
     return cast("Engine", await kind.opened(chosen, migrate=opening.migrate))
 
 
-async def _unfinished(opening: Opening) -> Engine:
-    raise UnsupportedError(
-        f"{shown_url(opening.url)}: this engine is being built and not open to stores yet.",
-        hint="Use sqlite:///… or memory: in this release.",
-    )
-
-
 _OPENERS: dict[str, Callable[[Opening], Coroutine[Any, Any, Engine]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
+    **{scheme + way: _redis for scheme in ("redis", "rediss", "valkey", "valkeys") for way in ("", "+sentinel", "+cluster")},
     "postgres": _postgres,
     "postgresql": _postgres,
-    "redis": _unfinished,
 }
 
 

@@ -98,8 +98,8 @@ class Found:
 
     def all_notes(self) -> list[tuple[str, str, str]]:
         """What is to be said of its rows."""
-        place = self.rows[0] if self.rows else (TURNS, f"of channel {self.channel}")
-        return [*((*place, remark) for remark in self.remarks), *self.notes]
+        table, row = self.rows[0] if self.rows else (TURNS, f"of channel {self.channel}")
+        return [*((table, row, remark) for remark in self.remarks), *self.notes]
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class _Listed:
 
 def counts(keys: list[Key]) -> dict[str, int]:
     """How many rows each table has."""
-    found = dict.fromkeys(TABLES, 0)
+    found: dict[str, int] = dict.fromkeys(TABLES, 0)
     for key in keys:
         table = _table(key)
         found[table] += len(key.content) if table in (INDEX, TURNS) and isinstance(key.content, (dict, list)) else 1
@@ -362,7 +362,7 @@ def _current(channel: _Channel) -> tuple[Found | None, Found | None]:
         state.note(f"the channel's live state is of another game ({live.own}): imported as shelved")
         return live, state
     live.rows += state.rows
-    live.notes += [(*state.rows[0], remark) for remark in state.remarks]
+    live.notes += state.all_notes()
     live.raw = {**state.raw, **live.raw}
     live.title = live.title or state.title
     if not live.people and state.people and "players" in live.raw:  # what the hash has is malformed

@@ -1,6 +1,6 @@
 """Logins for web applications: a middleware for Starlette, FastAPI, Litestar and whatever else speaks ASGI.
 
-    app.add_middleware(LoginMiddleware, store=lambda scope: app.state.store, secret_key=KEY)
+    app.add_middleware(LoginMiddleware, store=lambda _: app.state.store, secret_key=KEY)
 
 ``request.state.login`` is then who is signed in, or None, and `visit_of` gives what signs in and out. A request without a
 token of ours costs nothing: no read, no record. One with a token is one read, and a write at most every
@@ -45,7 +45,8 @@ _FORGED: Final = (
     b'send the header X-CSRF-Token or the form field csrf_token."}'
 )
 
-_log = logging.getLogger("sojourn.web")
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # heard where the application listens
 
 
 class HasScope(Protocol):
@@ -176,7 +177,7 @@ class Visit:
     async def _end(self, login: Login) -> None:
         await self._logins.revoke(login.id, reason="signed_in_again")
 
-    async def sign_out(self, *, everywhere: bool = False) -> int:
+    async def sign_out(self, *, everywhere: bool = False, key: str | None = None) -> int:
         """End the login, or with ``everywhere`` all of its user; how many were ended.
 
         The cookies go, and the browser is told to drop what it has cached and stored of the site.
@@ -184,9 +185,9 @@ class Visit:
         self._must_not_have_begun()
         login, done = self.login, 0
         if login is not None and everywhere:
-            done = await self._logins.revoke_user(login.user_id, reason="signed_out_everywhere")
+            done = await self._logins.revoke_user(login.user_id, reason="signed_out_everywhere", key=key)
         elif login is not None:
-            done = int(await self._logins.revoke(login.id, reason="signed_out"))
+            done = int(await self._logins.revoke(login.id, reason="signed_out", key=key))
         self._state["login"], self._token, self._signed_out = None, None, True
         self._set = "" if self._cookie is not None else None
         self._kept, self._changed = Anonymous(), self._packed is not None
@@ -218,13 +219,13 @@ class Visit:
         """The login's metadata; of somebody who is not signed in, what the signed cookie holds."""
         return dict(self._kept.data) if self.login is None else dict(self.login.metadata)
 
-    async def update(self, set: Mapping[str, Json] | None = None, unset: Iterable[str] = ()) -> None:
+    async def update(self, set: Mapping[str, Json] | None = None, unset: Iterable[str] = (), *, key: str | None = None) -> None:
         """Patch `data`: the login's metadata in one commit, or the signed cookie, which the visitor can read.
 
         `LimitError` when it does not fit into a cookie: then it is time for a record (`sign_in`, as a guest for example).
         """
         if self.login is not None:
-            self._state["login"] = await self._logins.update(self.login.id, set, unset)
+            self._state["login"] = await self._logins.update(self.login.id, set, unset, key=key)
             return
         self._must_not_have_begun()
         gone = {*unset}
@@ -268,7 +269,8 @@ class Visit:
         if self._changed:
             kept = web._signing.pack(self._kept) if self._kept else ""
             if kept or self._packed is not None:
-                made.append(web._set_cookie(web.anonymous_cookie, kept, web.anonymous_max_age))
+                lasting = web.anonymous_max_age if self._kept.data else None  # a form's nonce alone may go with the browser
+                made.append(web._set_cookie(web.anonymous_cookie, kept, lasting))
         headers += [(b"set-cookie", text.encode("ascii")) for text in made]
         if made or self._signed_out:
             replaced(headers, b"cache-control", b"no-store")

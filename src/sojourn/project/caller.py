@@ -38,8 +38,8 @@ class Caller:
     __slots__ = ("key", "kind")
 
     def __init__(self, kind: str, source: str) -> None:
-        self.kind = kind
-        self.key = key_of(source)
+        self.kind: str = kind
+        self.key: str = key_of(source)
 
 
 def key_of(source: str) -> str:

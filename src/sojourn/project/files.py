@@ -46,8 +46,11 @@ def read_bytes(path: str) -> bytes | None:
         os.close(number)
 
 
-def write_text(path: str, text: str) -> None:
-    """Put ``text`` in a file of mode 0600, whole or not at all. `PointerError` when that fails; the old content stays then."""
+def write_text(path: str, text: str, *, durable: bool = True) -> None:
+    """Put ``text`` in a file of mode 0600, whole or not at all. `PointerError` when that fails; the old content stays then.
+
+    What is not ``durable`` may be empty after a power cut.
+    """
     partial = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
         number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -55,7 +58,8 @@ def write_text(path: str, text: str) -> None:
             with open(number, "wb") as file:
                 file.write(os.fsencode(text))
                 file.flush()
-                os.fsync(number)
+                if durable:
+                    os.fsync(number)
             os.replace(partial, path)
         except BaseException:
             os.unlink(partial)

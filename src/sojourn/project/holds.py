@@ -10,7 +10,7 @@ import os
 import time
 
 from sojourn.core.ids import is_id
-from sojourn.errors import InvalidValueError, LeaseHeldError, NoProjectError
+from sojourn.errors import InvalidValueError, LeaseHeldError, NoProjectError, UnsafeProjectError
 from sojourn.project.files import failed, make_directory
 from sojourn.project.locks import close_lock, open_lock, try_lock
 from sojourn.project.root import find, user_data_directory
@@ -119,7 +119,7 @@ def _places() -> list[str]:
     own = os.path.join(user_data_directory(), _HELD)
     try:
         found = find()
-    except NoProjectError:
+    except (NoProjectError, UnsafeProjectError):  # whoever names a project by its id needs none here
         found = None
     return [own] if found is None else [os.path.join(found.state, _HELD), own]
 

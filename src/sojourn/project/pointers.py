@@ -36,5 +36,24 @@ def pointed(root: Root) -> tuple[str, str] | None:
 def point(path: str, before: str | None, session: str) -> None:
     """Let a pointer name a session; what it said before is kept beside it."""
     if before is not None and before != session:
-        files.write_text(path + PREVIOUS, before)
+        files.write_text(path + PREVIOUS, before, durable=False)
     files.write_text(path, session)
+
+
+def left_behind(root: Root, before: float) -> dict[str, str]:
+    """The pointers of agents and terminals that nobody has moved since ``before`` (seconds since 1970), and what they say."""
+    found: dict[str, str] = {}
+    try:
+        entries = list(os.scandir(os.path.join(root.state, POINTERS)))
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        if not entry.name.endswith(PREVIOUS) and entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before:
+            found[entry.path] = files.read_text(entry.path) or ""
+    return found
+
+
+def drop(path: str) -> None:
+    """Remove a pointer, and what it said before."""
+    files.remove(path + PREVIOUS)
+    files.remove(path)

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from sojourn.engines.locate import EngineOptions
-from sojourn.testing.servers import Server, ServerMissingError, find_postgres, postgres_server
+from sojourn.testing.servers import Server, ServerMissingError, find_postgres, find_redis, postgres_server, redis_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,22 @@ class EnginePlaces:
         number = self._numbers["postgres"] = self._numbers.get("postgres", -1) + 1
         schema = f"place_{number % _SCHEMAS}"
         if number >= _SCHEMAS:
-            _empty_postgres(server.url, schema)
+            empty_postgres(server.url, schema)
         return Place("postgres", server.url, 16, EngineOptions(more={"schema": schema, "connections": 4}))
 
+    def _redis(self, directory: Path) -> Place:
+        """A prefix of its own; of what was before, as many stores as are in use at a time stay."""
+        del directory
+        server = self._server("redis", redis_server)
+        number = self._numbers["redis"] = self._numbers.get("redis", -1) + 1
+        if number % _SHARING == 0:
+            _start_databases_anew(server.url, number // _SHARING)
+        database = number // _SHARING % 2
+        return Place("redis", f"{server.url.removesuffix('0')}{database}?prefix=place{number}", 64)
+
+
+_SHARING: Final = 500
+"""Places in one of two databases of Redis, before the other one is emptied and used."""
 
 _SCHEMAS: Final = 4
 """Places on one server at a time."""
@@ -105,13 +118,21 @@ end $$
 """
 
 
-def _empty_postgres(url: str, schema: str) -> None:
+def empty_postgres(url: str, schema: str) -> None:
+    """Remove everything from a store that nobody has open; much faster than to make a new one."""
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
         found = connection.execute("select to_regclass(%s) is not null", (f"{schema}.sojourn_meta",)).fetchone()
         if found is not None and found[0]:  # a test need not have opened its place
             connection.execute(_EMPTY.replace("{schema}", schema).encode())
+
+
+def _start_databases_anew(url: str, turn: int) -> None:
+    import redis
+
+    with redis.Redis.from_url(f"{url.removesuffix('0')}{turn % 2}") as client:
+        client.flushdb()
 
 
 def _there(find: Callable[[], object]) -> bool:
@@ -122,10 +143,11 @@ def _there(find: Callable[[], object]) -> bool:
     return True
 
 
-_FINDERS: Final[dict[str, Callable[[], object]]] = {"postgres": find_postgres}
+_FINDERS: Final[dict[str, Callable[[], object]]] = {"postgres": find_postgres, "redis": find_redis}
 
 _MAKERS: Final[dict[str, Callable[[EnginePlaces, Path], Place]]] = {
     "memory": EnginePlaces._memory,
     "sqlite": EnginePlaces._sqlite,
     "postgres": EnginePlaces._postgres,
+    "redis": EnginePlaces._redis,
 }

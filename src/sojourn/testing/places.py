@@ -1,14 +1,21 @@
-"""A working directory in memory, for tests of what uses ``store.workspaces``: a project, pointers, and what processes hold."""
+"""A working directory in memory, for tests of what uses ``store.workspaces``: a project, pointers, and what processes hold.
+
+with sojourn.open("memory:") as opened:
+store = standing(opened, MemoryPlaces(agent="ada"))
+store.workspaces.start("implementer")
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, overload
 
 from sojourn.errors import InvalidValueError, LeaseHeldError, NoProjectError, PointerError
 from sojourn.kinds.workspaces.places import Spot
+from sojourn.store import AsyncStore
+from sojourn.sync.store import Store
 
-__all__ = ["Directory", "Host", "MemoryPlaces"]
+__all__ = ["Directory", "Host", "MemoryPlaces", "standing"]
 
 
 @dataclass
@@ -128,3 +135,18 @@ class MemoryGrip:
         """Hold it no more."""
         if self.host.holding.get(self.session) is self:
             self.host.kill(self.session)
+
+
+@overload
+def standing(store: Store, places: MemoryPlaces) -> Store: ...
+
+
+@overload
+def standing(store: AsyncStore, places: MemoryPlaces) -> AsyncStore: ...
+
+
+def standing(store: Store | AsyncStore, places: MemoryPlaces) -> Store | AsyncStore:
+    """The same store as somebody in a place sees it; shares the connections, and closing it closes nothing."""
+    aio = store._aio if isinstance(store, Store) else store
+    moved = AsyncStore(aio._engine, replace(aio._settings, places=lambda: places), owns_engine=False)
+    return Store(moved) if isinstance(store, Store) else moved

@@ -5,11 +5,15 @@ Here is what the commands take; what they do is imported when one is run, so tha
 
 from __future__ import annotations
 
+import re
+from argparse import ArgumentTypeError
+from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from sojourn.cli.options import Run, duration, page_size, whole
 from sojourn.cli.parser import Parser
+from sojourn.errors import SojournError
 
 if TYPE_CHECKING:
     from sojourn.cli.call import Call
@@ -34,9 +38,22 @@ def fill(_: str, parser: Parser) -> None:
 def _run(module: str, name: str) -> Run:
     def run(call: Call) -> int | None:
         command: Run = getattr(import_module(f"sojourn.cli.game.{module}"), name)
-        return command(call)
+        try:
+            return command(call)
+        except SojournError as error:
+            error.hint = _OPERATIONS.sub(_typed, error.hint).replace("by=None", "without --by one")
+            raise
 
     return run
+
+
+def _typed(match: re.Match[str]) -> str:
+    """An operation that the library advises, as the command that does it."""
+    return f"'sojourn game {_COMMANDS.get(match[1], match[1])}'"
+
+
+_OPERATIONS: Final = re.compile(r"\b(swap|exit|resume|boot|list|history|open_window|set_crown)\(\)")
+_COMMANDS: Final = {"open_window": "open", "set_crown": "crown"}
 
 
 def _channel(parser: Parser, usage: str = "") -> None:
@@ -61,6 +78,14 @@ def _countdown(parser: Parser) -> None:
 
 
 _duration = duration
+
+
+def _some_time(text: str) -> timedelta:
+    """A duration that is longer than nothing."""
+    found = duration(text)
+    if not found:
+        raise ArgumentTypeError("must be longer than nothing")
+    return found
 
 
 def _list(parser: Parser) -> None:
@@ -250,7 +275,7 @@ def _invite(parser: Parser) -> None:
     )
     _channel(made)
     made.add_argument("--uses", type=whole(1), metavar="N", help="good for so many people (default: any number)")
-    made.add_argument("--ttl", type=_duration, metavar="TIME", help="good for so long: 10m, 24h, 7d (default: for ever)")
+    made.add_argument("--ttl", type=_some_time, metavar="TIME", help="good for so long: 10m, 24h, 7d (default: for ever)")
 
 
 def _swap(parser: Parser) -> None:

@@ -10,6 +10,7 @@ from sojourn.cli.exits import UsageError
 from sojourn.cli.game.shown import document, existing, identify, named, shown_in
 from sojourn.cli.text import many
 from sojourn.core.ids import tail
+from sojourn.errors import NotFoundError
 from sojourn.kinds.games.model import Game, GamePolicy
 
 
@@ -110,7 +111,9 @@ def rewind(call: Call) -> None:
     given = call.arguments
     store = call.store(write=not call.dry_run)
     game = existing(call, store)
-    gone = max(0, game.turn - given.turn)
+    gone = game.turn - given.turn
+    if gone < 0:
+        raise NotFoundError(f"game {game.name} has no turn {given.turn} yet.", hint=f"It has closed {game.turn}.")
     what = f"rewind {named(game)} to turn {given.turn}: {many(gone, 'turn')} would be in its history no more"
     if call.dry_run:
         call.output.would(what)

@@ -20,7 +20,7 @@ _ANSWERS: Final = {
     "late": "Not taken: the turn that was meant is over, or no window is open. Next is turn {turn}.",
     "paused": "Not taken: the game stands still. It goes on with: sojourn game unpause",
     "not_seated": "Not taken: this user has no player's seat, and the game is full or takes only who has joined.",
-    "invalid": "Not taken: this is no choice of turn {turn}: empty, too long, not offered, or for a turn that is yet to come.",
+    "invalid": "Not taken: this is no choice of turn {turn}: it is empty, too long, or not offered.",
     "rate_limited": "Not taken: too soon after the last press.",
 }
 
@@ -49,7 +49,10 @@ def choose(call: Call) -> int | None:
     answer = store.games.submit_choice(
         channel, given.user, name, given.choice, key=given.key, expect_turn=given.turn, game_id=game_id
     )
-    call.output.answer(document(answer), [], said(answer))
+    text = said(answer)
+    if answer.status == "invalid" and given.turn is not None and given.turn > answer.turn:
+        text = f"Not taken: turn {given.turn} is yet to come. This is turn {answer.turn}."
+    call.output.answer(document(answer), [], text)
     return None if answer.status in TAKEN else CONFLICT
 
 
@@ -63,9 +66,8 @@ def join(call: Call) -> None:
         raise UsageError("--code and --game exclude each other.", hint="See: sojourn game join --help")
     channel = None if by_code or by_id else words.pop(0)
     if not 1 <= len(words) <= 2:
-        raise UsageError(
-            "join needs CHANNEL (or --game, or --code), USER and perhaps NAME.", hint="See: sojourn game join --help"
-        )
+        hint = "A name of several words goes in quotation marks. See: sojourn game join --help"
+        raise UsageError("join needs CHANNEL (or --game, or --code), USER and perhaps NAME.", hint=hint)
     user, name = words[0], words[-1]
     given.channel = channel
     store = call.store(write=not call.dry_run)

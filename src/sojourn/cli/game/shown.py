@@ -51,7 +51,14 @@ def identify(call: Call, store: Store, given: str) -> str:
     try:
         return store.games.load(given).id
     except NotFoundError:
-        return call.find(store, given, KIND)
+        pass
+    try:
+        return store.games.load(call.find(store, given, KIND)).id
+    except (NotFoundError, UsageError) as error:
+        raise NotFoundError(
+            f"there is no game {given!r}: not by its id, by the end of it, or by an id of your own.",
+            hint=f"See: {call.command('game list')}",
+        ) from error
 
 
 def existing(call: Call, store: Store) -> Game:

@@ -199,7 +199,8 @@ def _expire_stale(parser: Parser) -> None:
         "put away the sessions in which nothing was done for 4 hours",
         _does("writing", "expire_stale"),
         examples="sojourn workspace expire-stale --dry-run\nsojourn workspace expire-stale",
-        more="They count as expired by then, whether this is run or not; sweep does it for all projects.",
+        more="They count as expired by then, whether this is run or not; sweep does it for all projects. Pointers of\n"
+        "agents and terminals to sessions that were over a week ago are removed too.",
     )
 
 

@@ -9,10 +9,9 @@ from typing import Final
 
 from sojourn.cli.call import Call
 from sojourn.cli.exits import UsageError
-from sojourn.cli.workspace.shown import title
+from sojourn.cli.workspace.shown import settled, title
 from sojourn.errors import NotFoundError
 from sojourn.kinds.workspaces.model import Workspace
-from sojourn.project import here
 from sojourn.project.caller import SESSION
 from sojourn.sync.store import Store
 
@@ -28,7 +27,7 @@ _BY_SIGNAL: Final = 128
 def run(call: Call) -> int:
     """``workspace run``."""
     given = call.arguments
-    here().project_id()
+    settled(call)
     program = shutil.which(given.command[0])
     if program is None:
         there = os.path.exists(given.command[0])

@@ -9,18 +9,30 @@ from sojourn.cli.exits import UsageError
 from sojourn.cli.status import document_of
 from sojourn.core.ids import tail
 from sojourn.errors import NoSessionError
-from sojourn.project import here
+from sojourn.project import here, identity
+from sojourn.project.root import require
 
 if TYPE_CHECKING:
     from sojourn.kinds.workspaces.model import Workspace
     from sojourn.sync.store import Store
 
-POINTERS = {"agent": "this agent's pointer", "terminal": "this terminal's pointer", "project": "the project's pointer"}
+POINTERS = {"agent": "This agent's pointer", "terminal": "This terminal's pointer", "project": "The project's pointer"}
+
+
+def settled(call: Call) -> None:
+    """A project, for a command that changes something: where it is now is written down, so that a copy can be told from it."""
+    root = require()
+    identity.project_of(root)
+    if not call.dry_run:
+        identity.settle(root)
 
 
 def opened(call: Call, *, write: bool = False) -> Store:
     """The store, for a command that needs a session to be there."""
-    here().project_id()
+    if write:
+        settled(call)
+    else:
+        here().project_id()
     if not call.exists:
         raise NoSessionError(
             f"nobody is at work here: there is no store at {call.place} yet.",
@@ -60,7 +72,7 @@ def answer(call: Call, workspace: Workspace, text: str) -> None:
 
 def answer_pointed(call: Call, workspace: Workspace, text: str) -> None:
     """The same, and which pointer leads to it now."""
-    where = f" It is what {POINTERS[workspace.pointer]} names." if workspace.pointer else ""
+    where = f" {POINTERS[workspace.pointer]} leads to it." if workspace.pointer else ""
     call.output.answer(pointed(workspace), [workspace.id], text + where)
     if workspace.hint and call.output.human:
         call.output.remark(f"{workspace.hint[0].upper()}{workspace.hint[1:]}")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from sojourn.cli.call import Call
 from sojourn.cli.text import many
-from sojourn.cli.workspace.shown import answer, answer_pointed, meant, opened, reference, title
+from sojourn.cli.workspace.shown import answer, answer_pointed, meant, opened, reference, settled, title
 from sojourn.core.names import validate_name
 from sojourn.kinds.workspaces import rules
-from sojourn.project import here
+from sojourn.project.pointers import drop, left_behind
+from sojourn.project.root import require
+from sojourn.sync.store import Store
+
+_WEEK: Final = timedelta(days=7)
 
 
 def start(call: Call) -> None:
     """``workspace start``."""
     given = call.arguments
-    here().project_id()  # before a store is made
+    settled(call)  # before a store is made
     if call.dry_run:
         rules.check_role(given.role)
         name = f" as {validate_name(given.name)}" if given.name else ""
@@ -114,18 +121,38 @@ def expire(call: Call) -> None:
 
 def expire_stale(call: Call) -> None:
     """``workspace expire-stale``."""
-    here().project_id()
-    count = opened(call, write=True).workspaces.expire_stale(dry_run=call.dry_run) if call.exists else 0
+    settled(call)
+    store = opened(call, write=True) if call.exists else None
+    count = 0 if store is None else store.workspaces.expire_stale(dry_run=call.dry_run)
+    gone = [] if store is None else _left_behind(call, store)
     if call.dry_run:
-        call.output.would(f"put away {many(count, 'stale session')}", expired=count)
+        call.output.would(
+            f"put away {many(count, 'stale session')} and {many(len(gone), 'pointer')} to sessions that are over",
+            expired=count,
+            pointers=len(gone),
+        )
         return
-    call.output.answer({"expired": count}, [], f"{many(count, 'stale session')} put away.")
+    for path in gone:
+        drop(path)
+    text = f"{many(count, 'stale session')} put away, {many(len(gone), 'pointer')} to sessions long over removed."
+    call.output.answer({"expired": count, "pointers": len(gone)}, [], text)
+
+
+def _left_behind(call: Call, store: Store) -> list[str]:
+    """The pointers of agents and terminals that lead to nothing, or to what was over a week ago: nobody comes back to them."""
+    then = call.now - _WEEK
+    found = []
+    for path, text in left_behind(require(), then.timestamp()).items():
+        session = store.workspaces.get(text)
+        if session is None or (session.ended_at is not None and session.ended_at < then):
+            found.append(path)
+    return found
 
 
 def add_role(call: Call) -> None:
     """``workspace role add``."""
     given = call.arguments
-    here().project_id()
+    settled(call)
     name = rules.check_role(given.name)
     if call.dry_run:
         call.output.would(f"add role {name}, which counts under {given.base}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Coroutine
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.core.ids import home_of, is_id
@@ -51,6 +51,16 @@ class PostgresEngine:
     def _make_driver(settings: Settings) -> Driver:
         return BlockingDriver(settings)
 
+    @classmethod
+    async def schema_of(cls, settings: Settings) -> int:
+        """The schema version of the store there, whatever it is; 0 where there is none yet."""
+        driver = cls._make_driver(settings)
+        await driver.open()
+        try:
+            return await schema.version_of(driver)
+        finally:
+            await driver.close()
+
     @property
     def capabilities(self) -> Capabilities:
         """Everything; backups are left to the server's own tools."""
@@ -93,7 +103,12 @@ class PostgresEngine:
 
     async def list(self, query: SessionQuery) -> builtins.list[Session]:
         """See `contract.Engine.list`."""
-        return [wire.read_session(row) for row in await self._open().fetch(*reads.list_statement(query))]
+        return await self._listed(*reads.list_statement(query))
+
+    async def _listed(self, statement: str, values: builtins.list[str]) -> builtins.list[Session]:
+        driver = self._open()
+        rows = await driver.fetch(SQL["list"], (driver.settings.names.text(statement), values))
+        return [wire.read_session(row) for row in rows]
 
     async def count(
         self,
@@ -118,8 +133,7 @@ class PostgresEngine:
 
     async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
-        values = {"clock": self._test_time(), "tenant": tenant, "limit": limit, "ahead": ahead}
-        return [wire.read_session(row) for row in await self._open().fetch(SQL["due"], values)]
+        return await self._listed(*reads.due_statement(tenant, limit, self._test_time(), ahead))
 
     async def now(self) -> int:
         """See `contract.Engine.now`."""
@@ -161,7 +175,9 @@ class PostgresEngine:
 
     async def erase(self, tenant: str, owner: str, limit: int) -> ErasedRows:
         """See `contract.Engine.erase`."""
-        return ErasedRows(*(await self._open().fetch(SQL["erase"], (tenant, owner, limit)))[0][0])
+        found = (await self._open().fetch(SQL["erase"], (tenant, owner, limit)))[0][0]
+        sessions, entries, aliases, leases, complete = found
+        return ErasedRows(sessions, entries, aliases, leases, complete, outside=_KEPT)
 
     # -- search ----------------------------------------------------------------------------------------------------
 
@@ -240,6 +256,12 @@ class PostgresEngine:
         if not self._closed:
             self._closed = True
             await self._driver.close()
+
+
+_KEPT: Final = (
+    "PostgreSQL's old row versions, until it vacuums (VACUUM does it now)",
+    "PostgreSQL's write-ahead log, its archive and its replicas",
+)
 
 
 def _shard_of(session: str | None) -> int | None:

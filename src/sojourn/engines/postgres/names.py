@@ -22,7 +22,7 @@ PREFIX: Final = "sojourn_"
 CALLS: Final = 1
 """The number in the names of functions and their types."""
 
-CALLED: Final = ("commit.sql", "upkeep.sql")
+CALLED: Final = ("commit.sql", "upkeep.sql", "lists.sql")
 """Where functions and types are made."""
 
 _NAME: Final = re.compile(r"(create (?:unique )?index )?\bsojourn_(\w*)")

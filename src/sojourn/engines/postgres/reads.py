@@ -65,55 +65,82 @@ def followed(row: Sequence[Any], key: AliasKey) -> Snapshot:
     return Snapshot(now if session is None else max(now, session.mark), session, alias=alias)
 
 
-def list_statement(query: SessionQuery) -> tuple[str, list[Any]]:
+class _Values:
+    """The values of a list, and how its statement names each."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def put(self, value: str | int) -> str:
+        """Name a value; numbers are told from text by what they are compared with."""
+        self.texts.append(str(value))
+        return f"($1)[{len(self.texts)}]" + ("::bigint" if isinstance(value, int) else "")
+
+
+def list_statement(query: SessionQuery) -> tuple[str, list[str]]:
     """One page of a list: a walk of at most ``limit`` index rows for each kind and state, merged."""
-    table, prefix, scope = "sojourn_session", "tenant = %s", [query.tenant]
-    if query.tag is not None:
-        table, prefix = "sojourn_tag", "tenant = %s and tag = %s"
-        scope.append(query.tag)
-    elif query.owner is not None:
-        prefix = "tenant = %s and owner = %s"
-        scope.append(query.owner)
+    values = _Values()
+    tagged, owned = query.tag is not None, query.owner is not None and query.tag is None
+    table = "sojourn_tag" if tagged else "sojourn_session"
     ascending = query.order in ("idle", "oldest")
-    direction, sign = ("asc", ">") if ascending else ("desc", "<")
     by_bucket = query.order in ("activity", "idle")
-    order = f"bucket {direction}, id {direction}" if by_bucket else f"id {direction}"
-    walks: list[str] = []
-    values: list[Any] = []
-    for kind in query.kinds:
-        for state in query.states:
-            walk = f"select n, bucket, id from {table} w where {prefix} and kind = %s and state = %s"  # noqa: S608
-            values.extend([*scope, kind, state])
-            if query.after is not None:
-                walk += f" and (bucket, id) {sign} (%s, %s)" if by_bucket else f" and id {sign} %s"
-                values.extend(query.after if by_bucket else query.after[1:])
-            if query.active_before is not None:
-                if by_bucket:
-                    walk += " and bucket < %s"
-                    values.append(query.active_before)
-                walk += " and " + _of_session("active_at < %s", table)
-                values.append(query.active_before)
-            if query.tag is not None and query.owner is not None:
-                walk += " and " + _of_session("owner = %s", table)
-                values.append(query.owner)
-            if query.home is not None:
-                walk += " and " + _of_session("home = %s", table)
-                values.append(query.home)
-            walks.append(f"(select * from ({walk}) walk order by {order} limit %s)")  # noqa: S608
-            values.append(query.limit)
+    letter = "o" if owned else "c" if not (tagged or by_bucket) else ""
+    columns = (["bucket"] if by_bucket else []) + [f"('{letter}' || id)" if letter else "id"]
+    direction, sign = ("asc", ">") if ascending else ("desc", "<")
+    order = ", ".join(f"{column} {direction}" for column in columns)
+    limit = values.put(query.limit)
+    where = [f"tenant = {values.put(query.tenant)}"]
+    if query.tag is not None:
+        where.append(f"tag = {values.put(query.tag)}")
+    if query.owner is not None:
+        where.append(
+            f"owner = {values.put(query.owner)}" if owned else _of_session(f"owner = {values.put(query.owner)}", table)
+        )
+    if query.home is not None:
+        where.append(_of_session(f"home = {values.put(query.home)}", table))
+    if query.after is not None:
+        places = [values.put(query.after[0])] if by_bucket else []
+        places.append(values.put(letter + query.after[1]))
+        where.append(f"({', '.join(columns)}) {sign} ({', '.join(places)})")
+    if query.active_before is not None:
+        before = values.put(query.active_before)
+        where += [f"bucket < {before}"] if by_bucket else []
+        where.append(_of_session(f"active_at < {before}", table))
+    kinds = [values.put(kind) for kind in query.kinds]
+    states = [values.put(state) for state in query.states]
+    walks = [
+        f"(select n, bucket, id from {table} w where {' and '.join(where)} and kind = {kind} and state = {state} "  # noqa: S608
+        f"order by {order} limit {limit})"
+        for kind in kinds
+        for state in states
+    ]
     page = " union all ".join(walks) or "select 0::bigint as n, 0::bigint as bucket, '' as id where false"
-    sorting = ", ".join(f"p.{part}" for part in order.split(", "))
+    sorting = f"p.bucket {direction}, p.id {direction}" if by_bucket else f"p.id {direction}"
     sql = (
-        f"select {_SESSION} from (select * from ({page}) p order by {sorting} limit %s) p "  # noqa: S608
+        f"select {_SESSION} from (select * from ({page}) p order by {sorting} limit {limit}) p "  # noqa: S608
         f"join sojourn_session s on s.n = p.n join sojourn_data d on d.n = p.n order by {sorting}"
     )
-    return sql, [*values, query.limit]
+    return sql, values.texts
 
 
 def _of_session(condition: str, table: str) -> str:
     if table == "sojourn_session":
         return condition
     return f"exists (select from sojourn_session o where o.n = w.n and o.{condition})"
+
+
+def due_statement(tenant: str | None, limit: int, clock: int | None, ahead: int = 0) -> tuple[str, list[str]]:
+    """Active sessions past their deadline, earliest first, of one tenant or of all."""
+    values = _Values()
+    most, of = values.put(limit), "" if tenant is None else f" and tenant = {values.put(tenant)}"
+    now = "sojourn_time(null)" if clock is None else values.put(clock)
+    sql = (
+        f"select {_SESSION} from (select n, deadline, tenant, id from sojourn_session "  # noqa: S608
+        f"where deadline is not null and state = 'active' and deadline <= (select {now}) + {values.put(ahead)}{of} "
+        f"order by deadline, tenant, id limit {most}) p "
+        "join sojourn_session s on s.n = p.n join sojourn_data d on d.n = p.n order by p.deadline, p.tenant, p.id"
+    )
+    return sql, values.texts
 
 
 def count_recent_statement(

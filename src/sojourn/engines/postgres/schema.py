@@ -53,6 +53,13 @@ def script(found: int, names: Names) -> str:
     return names.text("\n".join([*steps, marks]))
 
 
+def printed(found: int, names: Names) -> str:
+    """The same for somebody to read, and to run with psql."""
+    schema = names.schema
+    make = "" if schema is None else f"create schema if not exists {schema};\n"
+    return f"begin;\n{make}{script(found, names).rstrip()}\ncommit;\n"
+
+
 def once(found: int, names: Names) -> str:
     """The same as one statement that does nothing where somebody else did it meanwhile."""
     schema = names.schema

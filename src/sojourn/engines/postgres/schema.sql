@@ -36,11 +36,13 @@ create table sojourn_session (
   lineage bigint[]
 ) with (fillfactor = 70);
 create unique index sojourn_session_id on sojourn_session (tenant, id);
+-- Lists are ordered by an id with a letter before it where another index could give the same order: so each list has one index.
 create index sojourn_session_activity on sojourn_session (tenant, kind, state, bucket, id);
-create index sojourn_session_created on sojourn_session (tenant, kind, state, id);
-create index sojourn_session_owner_activity on sojourn_session (tenant, owner, kind, state, bucket, id)
+create index sojourn_session_created on sojourn_session (tenant, kind, state, ('c' || id));
+create index sojourn_session_owner_activity on sojourn_session (tenant, owner, kind, state, bucket, ('o' || id))
   where owner is not null;
-create index sojourn_session_owner_created on sojourn_session (tenant, owner, kind, state, id) where owner is not null;
+create index sojourn_session_owner_created on sojourn_session (tenant, owner, kind, state, ('o' || id))
+  where owner is not null;
 create index sojourn_session_due on sojourn_session (deadline, tenant, id)
   where deadline is not null and state = 'active';
 create index sojourn_session_deleted on sojourn_session (n) where state = 'deleted';

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote
 
 from sojourn.engines.contract import Clock
 from sojourn.engines.postgres.names import PREFIX, Names
@@ -39,8 +40,15 @@ class Settings:
 OPTIONS: Final = ("connections", "prefix", "prepare", "schema")
 
 
-def settings_of(url: str, clock: Clock | None, timeout: float, more: Mapping[str, Any], *, lazy: bool) -> Settings:
-    """The settings that ``EngineOptions`` say: ``connections``, ``schema``, ``prefix``, ``prepare``."""
+def settings_of(
+    url: str, clock: Clock | None = None, timeout: float = 10.0, more: Mapping[str, Any] | None = None, *, lazy: bool = False
+) -> Settings:
+    """The settings that a URL and ``EngineOptions.more`` say: ``connections``, ``schema``, ``prefix``, ``prepare``.
+
+    In the URL they stand among those of libpq: ``postgresql://host/db?schema=app&prepare=off``.
+    """
+    url, said = _parted(url)
+    more = {**said, **(more or {})}
     unknown = sorted(set(more) - set(OPTIONS))
     if unknown:
         raise InvalidValueError(f"PostgreSQL has no option {unknown[0]!r}.", hint=f"There are {', '.join(OPTIONS)}.")
@@ -51,3 +59,28 @@ def settings_of(url: str, clock: Clock | None, timeout: float, more: Mapping[str
         raise InvalidValueError(f"prepare must be True or False, got {prepare!r}.")
     names = Names(more.get("schema"), more.get("prefix", PREFIX))
     return Settings(url=url, clock=clock, timeout=timeout, connections=connections, prepare=prepare, lazy=lazy, names=names)
+
+
+def _parted(url: str) -> tuple[str, dict[str, Any]]:
+    """A URL without the options that are ours, and these."""
+    head, mark, query = url.partition("?")
+    kept: list[str] = []
+    said: dict[str, Any] = {}
+    for piece in query.split("&") if mark else ():
+        name, _, value = piece.partition("=")
+        if name in OPTIONS:
+            said[name] = _READ.get(name, str)(unquote(value))
+        else:
+            kept.append(piece)
+    return f"{head}?{'&'.join(kept)}" if kept else head, said
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _switch(text: str) -> bool | str:
+    return {"on": True, "true": True, "off": False, "false": False}.get(text.lower(), text)
+
+
+_READ: Final[dict[str, Callable[[str], Any]]] = {"connections": _number, "prepare": _switch}

@@ -67,17 +67,9 @@ order by namespace, key;
 select t.tag from sojourn_session s join sojourn_tag t on t.n = s.n
 where s.tenant = %s and s.id = %s and s.state <> 'deleted' order by t.tag;
 
--- name: due
--- Active sessions past their deadline, earliest first, of one tenant or of all.
-select s.tenant, s.id, s.kind, s.home, s.owner, s.state, s.version, s.phase, s.created_at, s.mark, s.active_at, s.deadline,
-  s.ended_at, s.last_sequence, s.counters, d.data, s.base_id, s.base_at, s.bucket
-from (
-  select * from sojourn_session
-  where deadline is not null and state = 'active' and deadline <= (select sojourn_time(%(clock)s)) + %(ahead)s
-    and (%(tenant)s::text is null or tenant = %(tenant)s)
-  order by deadline, tenant, id limit %(limit)s
-) s join sojourn_data d on d.n = s.n
-order by s.deadline, s.tenant, s.id;
+-- name: list
+-- The sessions of a list.
+select * from sojourn_list(%s, %s);
 
 -- name: tip
 -- How many events each shard has given out.
@@ -147,39 +139,9 @@ from (
 select sojourn_index(%s, %s::smallint[], %s::bigint[]);
 
 -- name: search
--- Entries with these words that are indexed, newest first, and all that wait for the index, which the caller looks through.
-(
-  select false as waits, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase,
-    e.version, e.created_at, e.first, e.last, e.redacted
-  from sojourn_word w
-    join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
-    join sojourn_session s on s.n = w.log
-  where w.words @@ (
-      select (%(wanted)s || case when %(owner)s::text is not null
-        then ' & ' || quote_literal(sojourn_owner_word(%(tenant)s, %(kind)s, %(owner)s)) else '' end)::tsquery
-    )
-    and s.tenant = %(tenant)s and s.kind = %(kind)s and s.state in ('active', 'ended', 'archived')
-    and (%(owner)s::text is null or s.owner = %(owner)s) and (%(topic)s::text is null or e.topic = %(topic)s)
-    and (%(types)s::text[] is null or e.type = any (%(types)s))
-  order by w.number desc limit %(limit)s
-)
-union all
-(
-  select true, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase, e.version,
-    e.created_at, e.first, e.last, e.redacted
-  from sojourn_indexed i
-    cross join lateral (
-      select v.session, v.first, v.last from sojourn_event v
-      where v.shard = i.shard and v.deferred and v.number > i.number and v.tenant = %(tenant)s and v.kind = %(kind)s
-      offset 0
-    ) v
-    join sojourn_session s on s.n = v.session and s.state in ('active', 'ended', 'archived')
-    join sojourn_entry e
-      on e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
-  where (%(owner)s::text is null or s.owner = %(owner)s) and (%(topic)s::text is null or e.topic = %(topic)s)
-    and (%(types)s::text[] is null or e.type = any (%(types)s))
-    and not exists (select from sojourn_word w where w.log = e.log and w.sequence = e.sequence)
-  order by e.found desc limit %(tail)s
+-- Entries with these words that are indexed, newest first, and those that wait for the index, which the caller looks through.
+select * from sojourn_search(
+  %(wanted)s, %(tenant)s, %(kind)s, %(owner)s, %(topic)s, %(types)s, %(limit)s, %(tail)s
 );
 
 -- name: purge

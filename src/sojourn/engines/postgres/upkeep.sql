@@ -118,7 +118,7 @@ begin
     from (
       select a.home
       from (
-        select s.id from sojourn_session s where s.tenant = of_tenant and s.owner = of_owner order by s.n limit most
+        select s.id from sojourn_session s where s.tenant = of_tenant and s.owner = of_owner limit most
       ) owned
         join sojourn_alias a on a.tenant = of_tenant and a.target = owned.id
       union all
@@ -127,8 +127,10 @@ begin
     order by 1
   ) named;
   for mine in
-    select s.n, s.id from sojourn_session s
-    where s.tenant = of_tenant and s.owner = of_owner order by s.n limit most for update
+    select s.n, s.id
+    from (select o.n from sojourn_session o where o.tenant = of_tenant and o.owner = of_owner limit most) found
+      join sojourn_session s on s.n = found.n
+    order by s.n for update of s
   loop
     delete from sojourn_word w
     where w.log = mine.n and w.sequence in (

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import RedisError, ResponseError
 
+from sojourn.engines.redis.address import Address, Place
 from sojourn.engines.redis.commands import Command
-from sojourn.engines.redis.driver import HANGS_UP, IDLE, Reply, connection_options, forgotten, lost, unsent
+from sojourn.engines.redis.driver import HANGS_UP, IDLE, Driver, Reply, connection_options, forgotten, lost, unsent
 from sojourn.errors import ClosedError
 
 MOST: Final = 512
@@ -103,10 +104,12 @@ class _Lane:
         try:
             if self._sent:
                 return True
-            if connection.is_connected and loop.time() - self._quiet_since > IDLE and await _has_input(connection):
-                await connection.disconnect(nowait=True)
-            await connection.connect()
+            async with asyncio.timeout(self._timeout):  # also of the greetings, which have no limit of their own
+                if connection.is_connected and loop.time() - self._quiet_since > IDLE and await _has_input(connection):
+                    await connection.disconnect(nowait=True)
+                await connection.connect()
         except (RedisError, OSError) as error:
+            await connection.disconnect(nowait=True)
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter.settle(unsent(error))
@@ -160,6 +163,13 @@ class _Lane:
             waiter.settle(lost(error))
         await self._connection.disconnect(nowait=True)
 
+    async def abandon(self) -> None:
+        """Hang up at once; whoever waits is told that there is no answer."""
+        if tasks := [task for task in (self._sender, self._reader) if task is not None]:
+            await self._break(ConnectionError("the store was closed"))
+            await asyncio.wait(tasks)
+        await self._connection.disconnect()
+
     async def close(self) -> None:
         """Wait for what is on its way, then hang up."""
         while tasks := [task for task in (self._sender, self._reader) if task is not None]:
@@ -175,39 +185,77 @@ async def _has_input(connection: Any) -> bool:
 
 
 class LoopDriver:
-    """Two lanes: one for commits and reads of one session, one for what asks every shard."""
+    """Three lanes: for commits and reads of one session, for what asks every shard, and for waiting until something happens."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        options = {**connection_options(timeout), "socket_timeout": None}  # the lane's own limit costs less than one per reply
-        self._pool: Any = ConnectionPool.from_url(url, **options)
-        self._timeout = timeout
+    divided = False
+    shared = True
+
+    def __init__(self, place: Place, address: Address, *, sentinel: bool = False) -> None:
+        options = connection_options(place, address, sentinel=sentinel)
+        options["socket_timeout"] = None  # the lane's own limit costs less than one per reply
+        self._pool: Any = ConnectionPool(connection_class=SSLConnection if place.tls else Connection, **options)
+        self._timeout = place.timeout
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._quick, self._wide = self._lanes()
+        self._quick, self._wide, self._patient = self._lanes()
+        self._blocked: asyncio.Future[list[Reply]] | None = None
         self._closed = False
 
-    def _lanes(self) -> tuple[_Lane, _Lane]:
-        return _Lane(self._pool, self._timeout), _Lane(self._pool, self._timeout)
+    def _lanes(self) -> tuple[_Lane, _Lane, _Lane]:
+        return _Lane(self._pool, self._timeout), _Lane(self._pool, self._timeout), _Lane(self._pool, self._timeout)
 
     @property
     def trips(self) -> int:
         """See `Driver.trips`."""
-        return self._quick.trips + self._wide.trips
+        return self._quick.trips + self._wide.trips + self._patient.trips
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
         """See `Driver.ask`."""
+        del again
+        self._enter()
+        return await (self._wide if wide else self._quick).ask(commands)
+
+    async def block(self, command: Command) -> Reply:
+        """See `Driver.block`: one at a time, which everybody waits for."""
+        self._enter()
+        if self._blocked is None or self._blocked.done():
+            self._blocked = asyncio.ensure_future(self._patient.ask([command]))
+        return (await asyncio.shield(self._blocked))[0]
+
+    def _enter(self) -> None:
         if self._closed:
             raise ClosedError("this store was closed.", hint="Open it again.")
         if self._loop is not asyncio.get_running_loop():  # the connections of a loop that has ended are of no use
             self._loop = asyncio.get_running_loop()
-            self._quick, self._wide = self._lanes()
-        return await (self._wide if wide else self._quick).ask(commands)
+            self._quick, self._wide, self._patient = self._lanes()
+            self._blocked = None
 
     async def sleep(self, seconds: float) -> None:
         """See `Driver.sleep`."""
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """See `Driver.close`; what was queued is carried out first."""
+        """See `Driver.close`; what was queued is carried out first, and nobody waits any more."""
         self._closed = True
+        await self._patient.abandon()
+        if self._blocked is not None and not self._blocked.done():
+            await asyncio.wait([self._blocked])
         await self._quick.close()
         await self._wide.close()
+
+
+class LoopNodes:
+    """Several servers at the same time."""
+
+    def open(self, place: Place, address: Address, *, sentinel: bool = False) -> Driver:
+        """See `Nodes.open`."""
+        return LoopDriver(place, address, sentinel=sentinel)
+
+    async def together(self, works: Sequence[Coroutine[Any, Any, list[Reply]]]) -> list[list[Reply]]:
+        """See `Nodes.together`."""
+        if len(works) == 1:
+            return [await works[0]]
+        return list(await asyncio.gather(*works))
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Nodes.sleep`."""
+        await asyncio.sleep(seconds)

@@ -16,12 +16,17 @@ def pack(words: Sequence[bytes]) -> bytes:
 
 
 class Command:
-    """One command as it is sent."""
+    """One command as it is sent. Its second word is the key that says where on a Cluster, unless ``key`` does.
 
-    __slots__ = ("packed",)
+    One that ``follows`` is about the command before it, and travels on its connection whenever that does.
+    """
 
-    def __init__(self, *words: bytes) -> None:
+    __slots__ = ("follows", "key", "packed")
+
+    def __init__(self, *words: bytes, key: bytes | None = None, follows: bool = False) -> None:
         self.packed: bytes = pack(words)
+        self.key: bytes = words[1] if key is None and len(words) > 1 else key or b""
+        self.follows: bool = follows
 
 
 class ScriptCall(Command):
@@ -30,13 +35,13 @@ class ScriptCall(Command):
     __slots__ = ("_words", "script")
 
     def __init__(self, script: Script, words: Sequence[bytes]) -> None:
-        super().__init__(b"EVALSHA", script.digest, *words)
+        super().__init__(b"EVALSHA", script.digest, *words, key=words[1] if words[0] != b"0" else b"")
         self.script: Script = script
         self._words = words
 
     def with_text(self) -> Command:
         """The same with the whole script, which the server then knows."""
-        return Command(b"EVAL", self.script.text, *self._words)
+        return Command(b"EVAL", self.script.text, *self._words, key=self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,32 @@ class Scripts:
     due: Script
     events: Script
     history: Script
+    stale: Script
+    purge: Script
+    owned: Script
+    forget: Script
+    erase: Script
 
 
 @cache
 def scripts() -> Scripts:
     """The scripts, read once. A reading one says so and may run on a replica."""
     return Scripts(
-        _script("quick", "shown", "commit", "moving", "answers", "making", "names", "data", "decide", flags=""),
+        _script(
+            "quick",
+            "authors",
+            "shown",
+            "commit",
+            "places",
+            "moving",
+            "answers",
+            "emptying",
+            "making",
+            "names",
+            "data",
+            "decide",
+            flags="",
+        ),
         _script("shown", "load"),
         _script("shown", "follow"),
         _script("shown", "show"),
@@ -86,6 +110,11 @@ def scripts() -> Scripts:
         _script("due"),
         _script("events"),
         _script("history"),
+        _script("stale"),
+        _script("authors", "emptying", "purging", "purge", flags=""),
+        _script("owned"),
+        _script("forget", flags=""),
+        _script("authors", "emptying", "places", "purging", "erase", flags=""),
     )
 
 

@@ -1,12 +1,12 @@
 -- Carries out one batch whole or not at all (core/batch.py says what a batch is, engines/embedded.py how it is decided).
--- KEYS[1]: the shard's event counter. KEYS[2]: its event stream. KEYS[3]: its due index. ARGV[3]: the batch. ARGV[4], ...:
+-- KEYS: the shard's event counter, event stream, due index, operations by age, deleted sessions. ARGV[3]: the batch. ARGV[4], ...:
 -- texts that are stored as they are (entries, JSON values); the batch names them by their place in ARGV.
 -- quick.lua, which stands before this, has read the batch and the time.
 --
 -- First everything is decided on drafts, with reads only; a guard that does not hold ends the call. Then the drafts are
 -- written. Nothing else runs in between: the server runs one script at a time.
 
-local OPERATION_LIFE = 24 * 60 * 60 * 1000 -- milliseconds
+local OPERATION_LIFE = 48 * 60 * 60 * 1000 -- milliseconds: a net below purging, which removes what is a day old
 local REDACTED, COUNTED = 1, 2 -- what stands last in an entry that is one of these
 
 local drafts, aliases, leases = {}, {}, {} -- each by name, and in the order of their first use
@@ -171,9 +171,13 @@ local function activity(draft, width)
   end
 end
 
-local function append(draft, entries)
+local function append(draft, entries, by)
   if not entries then
     return 0, 0
+  end
+  for author, times in pairs(by or {}) do
+    draft.by = draft.by or {}
+    draft.by[author] = (draft.by[author] or 0) + times
   end
   local first, lines, keys = draft.last + 1, draft.lines or {}, draft.keys or {}
   for i = 1, #entries do
@@ -227,7 +231,7 @@ local function write(change)
     moving = moving or moving_part()
     moving.move(draft, change)
   end
-  local first, last = append(draft, change.entries)
+  local first, last = append(draft, change.entries, change.by)
   if change.add or change.put or change.stamp then
     count(draft, change)
   end
@@ -292,6 +296,9 @@ local function save(draft)
   for author, times in pairs(draft.heard or {}) do
     call('HINCRBY', mine .. 'p:' .. draft.id, author, times)
   end
+  for author, times in pairs(draft.by or {}) do
+    wrote(draft.id, draft.owner or not draft.fresh and call('HGET', key, 'o'), author, times)
+  end
   if draft.lines then
     in_parts('RPUSH', mine .. 'e:' .. draft.id, draft.lines)
     in_parts('HSET', mine .. 'k:' .. draft.id, draft.keys)
@@ -307,6 +314,14 @@ local function publish()
     call('XADD', KEYS[2], number .. '-0', 'e', noted[i + 1] .. draft.event .. ']')
     draft.event = number
   end
+end
+
+-- The answer of an operation, with its home, and in the shard's list of operations by their age.
+local function remember(operation_key, body)
+  local name = escape(batch.operation)
+  call('HSET', operation_key, name, #batch.fingerprint .. ' ' .. batch.fingerprint .. body)
+  call('PEXPIRE', operation_key, OPERATION_LIFE)
+  call('ZADD', KEYS[4], now, escape(batch.tenant) .. ':' .. escape(batch.home) .. ':' .. name)
 end
 
 local function save_all(operation_key, body)
@@ -325,6 +340,6 @@ local function save_all(operation_key, body)
     names.save()
   end
   if operation_key then
-    call('SET', operation_key, #batch.fingerprint .. ' ' .. batch.fingerprint .. body, 'PX', OPERATION_LIFE)
+    remember(operation_key, body)
   end
 end

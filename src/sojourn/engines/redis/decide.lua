@@ -1,5 +1,9 @@
 -- The batch: asked before, or decided change by change, and then written.
 
+if batch.waits then
+  call('INCRBY', KEYS[1], 0) -- a write, so that WAIT waits also for what was done when this was asked before
+end
+
 local operation_key
 if batch.append then
   local kept = call('HGET', mine .. 'k:' .. batch.changes[1].id, batch.operation)
@@ -8,8 +12,8 @@ if batch.append then
     return '{"now":' .. whole(now) .. ',' .. first .. '}'
   end
 elseif batch.operation then
-  operation_key = mine .. 'o:' .. escape(batch.home) .. ':' .. escape(batch.operation)
-  local kept = call('GET', operation_key)
+  operation_key = mine .. 'o:' .. escape(batch.home)
+  local kept = call('HGET', operation_key, escape(batch.operation))
   if kept then
     return '{"now":' .. whole(now) .. ',' .. answers_part().of_home(kept) .. '}'
   end

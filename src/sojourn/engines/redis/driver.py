@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
+from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
+from sojourn.engines.redis.address import Address, Place
 from sojourn.engines.redis.commands import Command, ScriptCall
 from sojourn.engines.redis.faults import Unanswered, Unsent
 from sojourn.errors import ClosedError
@@ -28,15 +30,33 @@ IDLE: Final = 0.05
 
 
 class Driver(Protocol):
-    """The two ways to talk to a server."""
+    """A way to talk to a server, or to whichever server has what is asked for."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether shards may be on different servers, so that one command cannot have keys of several."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether all who `block` wait together, for the same."""
+        ...
 
     @property
     def trips(self) -> int:
         """Round trips so far."""
         ...
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
-        """The reply to each command. ``wide``: there are many, so that others should not have to wait for them."""
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
+        """The reply to each command.
+
+        ``wide``: there are many, so that others should not have to wait for them. ``again``: they may be asked again when there
+        was no reply, of another server.
+        """
+        ...
+
+    async def block(self, command: Command) -> Reply:
+        """The reply to a command that the server answers when something happens; nobody else waits for it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -48,13 +68,36 @@ class Driver(Protocol):
         ...
 
 
-def connection_options(timeout: float) -> dict[str, Any]:
+class Nodes(Protocol):
+    """How a colour talks to several servers."""
+
+    def open(self, place: Place, address: Address, *, sentinel: bool = False) -> Driver:
+        """A driver for one server."""
+        ...
+
+    async def together(self, works: Sequence[Coroutine[Any, Any, list[Reply]]]) -> list[list[Reply]]:
+        """The results of these, at the same time where the colour can."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+def connection_options(place: Place, address: Address, *, sentinel: bool = False) -> dict[str, Any]:
     """Options of every connection. The client library never repeats a command: it cannot know which may be repeated."""
+    secrets = place.sentinel if sentinel else place.connection
+    tls = {name: value for name, value in place.connection.items() if name.startswith("ssl_")}
     return {
+        "host": address[0],
+        "port": address[1],
+        "db": 0 if sentinel else place.database,
+        **secrets,
+        **tls,
         "protocol": 2,
         "decode_responses": False,
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_timeout": place.timeout,
+        "socket_connect_timeout": place.timeout,
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
         "health_check_interval": 0,
@@ -75,6 +118,8 @@ def forgotten(commands: Sequence[Command], replies: Sequence[Reply]) -> dict[int
             digest = command.script.digest
             again[place] = command if digest in brought else command.with_text()
             brought.add(digest)
+        elif place - 1 in again and command.follows:
+            again[place] = command
     return again
 
 
@@ -95,16 +140,35 @@ def unsent(error: BaseException) -> Unsent:
 class BlockingDriver:
     """Coroutines that never suspend; any number of threads, and forked processes."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._pool: Any = ConnectionPool.from_url(url, **connection_options(timeout))
+    divided = False
+    shared = False
+
+    def __init__(self, place: Place, address: Address, *, sentinel: bool = False) -> None:
+        kind = SSLConnection if place.tls else Connection
+        self._pool: Any = ConnectionPool(connection_class=kind, **connection_options(place, address, sentinel=sentinel))
+        self._place = place
         self._idle: list[tuple[Any, float]] = []
         self._process = os.getpid()
+        self._room = threading.BoundedSemaphore(place.max_connections)
         self._closed = False
         self.trips: int = 0
 
-    async def ask(self, commands: Sequence[Command], *, wide: bool = False) -> list[Reply]:
+    async def ask(self, commands: Sequence[Command], *, wide: bool = False, again: bool = False) -> list[Reply]:
         """See `Driver.ask`."""
-        del wide
+        del wide, again
+        if self._process != os.getpid():  # a forked child must not speak on its parent's connections
+            self._process, self._idle = os.getpid(), []
+            self._room = threading.BoundedSemaphore(self._place.max_connections)
+            self._pool.reset()
+        room = self._room
+        if not room.acquire(timeout=self._place.timeout):
+            return [unsent(TimeoutError(f"all {self._place.max_connections} connections are in use"))] * len(commands)
+        try:
+            return self._ask(commands)
+        finally:
+            room.release()
+
+    def _ask(self, commands: Sequence[Command]) -> list[Reply]:
         try:
             connection = self._take()
         except RedisError as error:
@@ -117,12 +181,13 @@ class BlockingDriver:
             self._idle.append((connection, time.monotonic()))
         return replies
 
+    async def block(self, command: Command) -> Reply:
+        """See `Driver.block`: every call has a connection of its own."""
+        return (await self.ask([command]))[0]
+
     def _take(self) -> Any:
         if self._closed:
             raise ClosedError("this store was closed.", hint="Open it again.")
-        if self._process != os.getpid():  # a forked child must not speak on its parent's connections
-            self._process, self._idle = os.getpid(), []
-            self._pool.reset()
         try:
             connection, used = self._idle.pop()
         except IndexError:
@@ -171,3 +236,19 @@ def _is_alive(connection: Any) -> bool:
         return not connection.can_read()
     except RedisError:
         return False
+
+
+class BlockingNodes:
+    """Several servers, one after the other."""
+
+    def open(self, place: Place, address: Address, *, sentinel: bool = False) -> Driver:
+        """See `Nodes.open`."""
+        return BlockingDriver(place, address, sentinel=sentinel)
+
+    async def together(self, works: Sequence[Coroutine[Any, Any, list[Reply]]]) -> list[list[Reply]]:
+        """See `Nodes.together`."""
+        return [await work for work in works]
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Nodes.sleep`."""
+        time.sleep(seconds)

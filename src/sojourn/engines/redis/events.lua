@@ -1,13 +1,12 @@
 -- Events of this shard behind a cursor, oldest first.
--- KEYS[1]: their counter. KEYS[2]: their stream. ARGV[3]: the cursor. ARGV[4]: how many. ARGV[5]: the tenant. ARGV[6]: the
--- kind or ''. ARGV[7]: the session or ''.
+-- KEYS: their counter, their stream, what is left of erased ones, how far they were trimmed. ARGV[3]: the cursor. ARGV[4]: how
+-- many. ARGV[5]: the tenant. ARGV[6]: the kind or ''. ARGV[7]: the session or ''.
 -- Answers [through, gap, [[number, event], ...]]; everything up to ``through`` was looked at.
 
 local STEP, MOST = 500, 5000
 local after, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local tip = tonumber(call('GET', KEYS[1]) or '0')
-local first = call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-local oldest = first and tonumber(string.match(first[1], '^%d+')) - 1 or tip
+local oldest = math.min(tonumber(call('GET', KEYS[4]) or '0'), tip)
 local gap = after < oldest or after > tip
 local through = gap and oldest or after
 local found, looked = {}, 0
@@ -20,21 +19,38 @@ local function wanted(event)
   return row[1] == ARGV[5] and (ARGV[6] == '' or row[3] == ARGV[6]) and (ARGV[7] == '' or row[2] == ARGV[7])
 end
 
-while through < tip and #found < limit and looked < MOST do
-  local rows = call('XRANGE', KEYS[2], whole(through + 1), '+', 'COUNT', math.min(STEP, limit))
-  if #rows == 0 then
-    break
+-- Looks at the next event; false when there are enough.
+local function look(number, event)
+  if #found >= limit then
+    return false
   end
-  for _, row in ipairs(rows) do
-    local number, event = string.match(row[1], '^%d+'), row[2][2]
-    through = tonumber(number)
-    if wanted(event) then
-      found[#found + 1] = '[' .. number .. ',' .. event .. ']'
-      if #found >= limit then
-        break
-      end
+  through, looked = number, looked + 1
+  if event and wanted(event) then
+    found[#found + 1] = '[' .. whole(number) .. ',' .. event .. ']'
+  end
+  return true
+end
+
+-- Looks at what is left of erased events up to a number.
+local function look_between(last)
+  for number = through + 1, last do
+    if looked > MOST or not look(number, call('HGET', KEYS[3], whole(number))) then
+      return false
     end
   end
-  looked = looked + #rows
+  return true
+end
+
+while through < tip and #found < limit and looked < MOST do
+  local rows = call('XRANGE', KEYS[2], whole(through + 1), '+', 'COUNT', math.min(STEP, limit))
+  for _, row in ipairs(rows) do
+    local number = tonumber(string.match(row[1], '^%d+'))
+    if not (look_between(number - 1) and look(number, row[2][2])) then
+      break
+    end
+  end
+  if #rows == 0 then
+    look_between(tip)
+  end
 end
 return '[' .. whole(through) .. ',' .. tostring(gap) .. ',[' .. table.concat(found, ',') .. ']]'

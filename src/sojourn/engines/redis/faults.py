@@ -38,6 +38,8 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
             )
         case Unsent() | Unanswered():
             return UnavailableError(f"{where} cannot be reached: {error.__cause__ or error}.", hint="Try again.")
+        case driver.TryAgainError() | driver.AskError() | driver.MovedError():
+            return UnavailableError(f"{where}: the slot is being moved ({error}).", hint="Nothing was done; try again.")
         case driver.BusyLoadingError() | driver.MasterDownError() | driver.ClusterDownError():
             return UnavailableError(f"{where} is not ready: {error}.", hint="Nothing was done; try again.")
         case driver.AuthenticationError() | driver.NoPermissionError():
@@ -48,6 +50,15 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
             return ReadOnlyError(f"{where} is a replica: {error}.", hint="Nothing was stored. Use the primary's address.")
         case _:
             return _reply(str(error), where)
+
+
+def too_few_replicas(where: str, have: int, wanted: int, key: str | None) -> OutcomeUnknownError:
+    """What a commit comes to that the primary has, but fewer replicas than were asked for."""
+    return OutcomeUnknownError(
+        f"{where}: {have} of {wanted} replicas have the commit, which a failover may therefore lose.",
+        hint="It is stored on the primary: ask again with the same key, which waits for the replicas again.",
+        key=key,
+    )
 
 
 def _reply(text: str, where: str) -> SojournError:

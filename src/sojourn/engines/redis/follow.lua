@@ -1,8 +1,8 @@
 -- An alias and, where it is in this shard, the session it points at.
--- KEYS[1]: the alias. Answers [now, alias or null, session or null].
+-- KEYS[1]: the home's aliases. ARGV[3]: the alias. Answers [now, alias or null, session or null].
 
 local show = shown_part()
-local alias = call('GET', KEYS[1])
+local alias = call('HGET', KEYS[1], ARGV[3])
 local now = time()
 local seen = 'null'
 if alias then

@@ -1,15 +1,17 @@
 -- A session, and those of its entries that are asked for.
 -- KEYS[1]: the session. ARGV[3]: its id. ARGV[4]: an entry query, '' for no entries.
--- Answers [now, session or null, sequences, entries].
+-- Answers [now, session or null, sequences, entries, where to go on or null]: not all at once, so that others need not wait.
 
 local show = shown_part()
 local session, data = show.stored(KEYS[1])
 local now = time()
 if not session.k or session.s == 'deleted' then
-  return '[' .. whole(now) .. ',null,[],[]]'
+  return '[' .. whole(now) .. ',null]'
 end
 
+local ENTRIES, LOOKS, BYTES, STEP = 1000, 5000, 1000000, 200
 local found, sequences, query
+local looked, bytes, following = 0, 0, nil
 
 local function among(list, word)
   for _, wanted in ipairs(list) do
@@ -32,13 +34,15 @@ local function wanted(entry)
     and (not query.topic or query.topic == topic)
 end
 
-local STEP = 200
-
 -- Takes from one log the entries with these sequences, up to ``most`` in all.
 local function take(log, before, first, last, most)
   local filtered = query.types or query.labels or query.topic
-  local step = filtered and STEP or most
   while first <= last and #found < most do
+    if #found >= ENTRIES or looked >= LOOKS or bytes >= BYTES then
+      following = query.last and last or first
+      return
+    end
+    local step = filtered and STEP or math.min(STEP, most - #found)
     local low, high = first, math.min(last, first + step - 1)
     if query.last then
       low, high = math.max(first, last - step + 1), last
@@ -46,8 +50,10 @@ local function take(log, before, first, last, most)
     local entries = call('LRANGE', mine .. 'e:' .. log, whole(low - before - 1), whole(high - before - 1))
     for i = 1, #entries do
       local place = query.last and #entries + 1 - i or i
+      looked = looked + 1
       if not filtered or wanted(entries[place]) then
         found[#found + 1] = entries[place]
+        bytes = bytes + #entries[place]
         sequences[#sequences + 1] = whole(low + place - 1)
         if #found >= most then
           break
@@ -86,6 +92,9 @@ if ARGV[4] ~= '' then
   local most = query.last or query.limit or last
   for _, piece in ipairs(query.last and turn(pieces) or pieces) do
     take(piece[1], piece[2], piece[3], piece[4], most)
+    if following then
+      break
+    end
   end
   if query.last then
     found, sequences = turn(found), turn(sequences)
@@ -93,4 +102,5 @@ if ARGV[4] ~= '' then
 end
 
 return '[' .. whole(math.max(now, tonumber(session.m))) .. ',' .. show.shown(session, data)
-  .. ',[' .. table.concat(sequences, ',') .. '],[' .. table.concat(found, ',') .. ']]'
+  .. ',[' .. table.concat(sequences, ',') .. '],[' .. table.concat(found, ',') .. '],'
+  .. whole(following) .. ']'

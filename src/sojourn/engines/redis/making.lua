@@ -1,7 +1,7 @@
 -- What is done to a session as a whole: create, redact, delete.
 
 function making_part()
-  local part, show = {}, shown_part()
+  local part, show, emptying = {}, shown_part(), emptying_part()
   answers = answers or answers_part()
 
   local function lineage_of(draft)
@@ -53,7 +53,7 @@ function making_part()
       draft.patch[item[1]] = ARGV[item[2]]
     end
     draft.deadline = new_deadline(change.deadline, nil)
-    local first, last = append(draft, change.entries)
+    local first, last = append(draft, change.entries, change.by)
     drafts[draft.id] = draft
     drafts[#drafts + 1] = draft
     report(draft, first, last)
@@ -89,37 +89,12 @@ function making_part()
     end
   end
 
-  -- An entry without what somebody wrote; its place, type and key stay.
-  local function emptied(row)
-    local covers = row[7] ~= cjson.null and '[' .. row[7][1] .. ',' .. row[7][2] .. ']' or 'null'
-    local key = row[8] ~= cjson.null and quote(row[8]) or 'null'
-    return '[' .. table.concat({
-      quote(row[1]), quote(row[2]), quote(row[3]), 'null', 'null', 'null', covers, key, row[9], row[10], whole(row[11]),
-      REDACTED,
-    }, ',') .. ']'
-  end
-
-  -- Forgets that the author of a redacted entry spoke in this phase, unless another entry says so.
-  local function unhear(log, row)
-    local heard = mine .. 'p:' .. log
-    if row[12] == COUNTED and row[10] == tonumber(call('HGET', mine .. 's:' .. log, 'p'))
-      and call('HINCRBY', heard, row[4], -1) <= 0 then
-      call('HDEL', heard, row[4])
-    end
-  end
-
   function part.empty(draft, sequences)
     local logs = show.logs_of(draft.id, lineage_of(draft), draft.last)
     for _, sequence in ipairs(sequences) do
       for _, log in ipairs(logs) do
         if sequence > log[2] and sequence <= log[3] then
-          local key, place = mine .. 'e:' .. log[1], sequence - log[2] - 1
-          local entry = call('LINDEX', key, place)
-          if entry then
-            local row = cjson.decode(entry)
-            call('LSET', key, place, emptied(row))
-            unhear(log[1], row)
-          end
+          emptying.empty(log[1], sequence - log[2] - 1)
         end
       end
     end

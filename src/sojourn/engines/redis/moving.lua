@@ -1,8 +1,9 @@
 -- What moves a session elsewhere: another phase, state, deadline, activity bucket, tags, data. Also what saves a new one.
--- Lists: by activity and by creation, of all sessions of its kind and state, of its owner, of each of its tags.
+-- Lists: see places.lua. A deleted session is in its owner's by creation, for an erasure, and in that of the shard's deleted
+-- sessions, for purging.
 
 function moving_part()
-  local part = {}
+  local part, place = {}, place_part()
 
   local function add(list, more)
     for _, word in ipairs(more or {}) do
@@ -45,31 +46,6 @@ function moving_part()
     return '[' .. table.concat(list, ',') .. ']'
   end
 
-  -- Calls ``verb`` (ZADD or ZREM) for a session in each of its lists, or only in those by activity.
-  local function place(verb, draft, state, bucket, tags, everything)
-    local head = escape(draft.kind) .. ':' .. state
-    local groups = { '' }
-    if draft.owner then
-      groups[2] = ':o:' .. escape(draft.owner)
-    end
-    for _, tag in ipairs(cjson.decode(tags)) do
-      groups[#groups + 1] = ':t:' .. escape(tag)
-    end
-    for _, group in ipairs(groups) do
-      local active = string.format('%016.0f', bucket) .. draft.id
-      if verb == 'ZADD' then
-        call(verb, mine .. 'a:' .. head .. group, 0, active)
-      else
-        call(verb, mine .. 'a:' .. head .. group, active)
-      end
-      if everything and verb == 'ZADD' then
-        call(verb, mine .. 'c:' .. head .. group, 0, draft.id)
-      elseif everything then
-        call(verb, mine .. 'c:' .. head .. group, draft.id)
-      end
-    end
-  end
-
   -- Puts a session where its lists have it now.
   local function save_place(draft, set)
     if not draft.fresh then
@@ -81,7 +57,14 @@ function moving_part()
     if not draft.fresh then
       place('ZREM', draft, draft.was_state, draft.was_bucket, draft.tags, everything)
     end
-    place('ZADD', draft, draft.state, draft.bucket, tags, everything)
+    if draft.state == 'deleted' then
+      call('ZADD', KEYS[5], now, escape(batch.tenant) .. ':' .. draft.id)
+      if draft.owner then
+        call('ZADD', mine .. 'i:' .. escape(draft.kind) .. ':deleted:o:' .. escape(draft.owner), 0, 'c' .. draft.id)
+      end
+    else
+      place('ZADD', draft, draft.state, draft.bucket, tags, everything)
+    end
     add(set, { 's', draft.state, 'b', draft.bucket })
     if tags ~= draft.tags then
       add(set, { 't', tags })
@@ -107,6 +90,10 @@ function moving_part()
     if draft.fresh then
       fields.k, fields.h, fields.o, fields.c = draft.kind, draft.home, draft.owner, draft.created
       fields.f, fields.l = draft.base, draft.lineage
+      call('SADD', mine .. 'kinds', draft.kind)
+      for _, log in ipairs(draft.lineage and cjson.decode(draft.lineage) or {}) do
+        call('ZADD', mine .. 'f:' .. log[1], log[2], draft.id)
+      end
     end
     if draft.phase ~= draft.was_phase then
       fields.p = draft.phase

@@ -1,4 +1,5 @@
--- Aliases and leases of the home.
+-- Aliases and leases of the home: each home has a hash of its aliases and one of its leases. A set of names for each target says
+-- which aliases point there, or did before they moved last.
 
 function names_part()
   local part = {}
@@ -11,14 +12,14 @@ function names_part()
     local alias = aliases[key]
     if not alias then
       alias = { key = key, name = name, epoch = 0, moved = 0 }
-      local row = call('GET', mine .. 'n:' .. key)
+      local row = call('HGET', mine .. 'n:' .. escape(batch.home), key)
       if row then
         local target, epoch, previous, moved = unpack(cjson.decode(row))
         alias.target = target ~= cjson.null and target or nil
         alias.previous = previous ~= cjson.null and previous or nil
         alias.epoch, alias.moved = epoch, moved
       end
-      alias.was = alias.target
+      alias.was, alias.was_previous = alias.target, alias.previous
     end
     return alias
   end
@@ -45,14 +46,15 @@ function names_part()
     local held = {}
     for _, name in ipairs(call('SMEMBERS', mine .. 'r:' .. draft.id)) do
       local words = cjson.decode(name)
-      held[#held + 1] = alias_of(escape(words[2]) .. ':' .. escape(words[3]), name)
+      if words[1] == batch.home then
+        held[#held + 1] = alias_of(escape(words[2]) .. ':' .. escape(words[3]), name)
+      end
     end
     for _, alias in ipairs(aliases) do
       held[#held + 1] = alias
     end
-    local home = call('HGET', mine .. 's:' .. draft.id, 'h') or batch.home
     for _, alias in ipairs(held) do
-      if alias.target == draft.id and cjson.decode(alias.name)[1] == home then
+      if alias.target == draft.id then
         move(alias, nil)
       end
     end
@@ -61,7 +63,7 @@ function names_part()
   function part.lease_of(name)
     local lease = leases[name]
     if not lease then
-      local row = call('GET', mine .. 'l:' .. escape(batch.home) .. ':' .. escape(name))
+      local row = call('HGET', mine .. 'l:' .. escape(batch.home), name)
       lease = { name = name, fence = 0, expires = 0 }
       if row then
         local fence, expires, held, holder = string.match(row, '^(%d+) (%d+) (%d)(.*)$')
@@ -107,18 +109,18 @@ function names_part()
 
   function part.save()
     for _, alias in ipairs(aliases) do
-      call('SET', mine .. 'n:' .. alias.key, alias_text(alias))
-      if alias.was ~= alias.target then
-        if alias.was then
-          call('SREM', mine .. 'r:' .. escape(alias.was), alias.name)
+      call('HSET', mine .. 'n:' .. escape(batch.home), alias.key, alias_text(alias))
+      for _, target in pairs({ alias.was, alias.was_previous }) do
+        if target ~= alias.target and target ~= alias.previous then
+          call('SREM', mine .. 'r:' .. escape(target), alias.name)
         end
-        if alias.target then
-          call('SADD', mine .. 'r:' .. escape(alias.target), alias.name)
-        end
+      end
+      for _, target in pairs({ alias.target, alias.previous }) do
+        call('SADD', mine .. 'r:' .. escape(target), alias.name)
       end
     end
     for _, lease in ipairs(leases) do
-      call('SET', mine .. 'l:' .. escape(batch.home) .. ':' .. escape(lease.name),
+      call('HSET', mine .. 'l:' .. escape(batch.home), lease.name,
         whole(lease.fence) .. ' ' .. whole(lease.expires) .. (lease.holder and ' 1' .. lease.holder or ' 0'))
     end
   end

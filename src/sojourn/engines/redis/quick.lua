@@ -3,6 +3,10 @@
 -- session in a phase; whatever else turns out here (asked before, refused, due, another bucket) is left to the rest.
 
 local batch, now = cjson.decode(ARGV[3]), time()
+-- A slot of a Cluster that is being moved key by key: what is not here may be there. A key that is nowhere tells.
+if batch.probes and type(redis.pcall('EXISTS', mine .. '?')) == 'table' then
+  return redis.error_reply('TRYAGAIN the slot is being moved')
+end
 
 -- A counter within its range: whole numbers beyond it are not exact here.
 local function countable(name, value)
@@ -17,7 +21,7 @@ if batch.quick then
   local change = batch.changes[1]
   local id, guard, above = change.id, change.guard, change.due_above
   local key, names = mine .. 's:' .. id, mine .. 'k:' .. id
-  local row = call('HMGET', key, 's', 'v', 'p', 'm', 'a', 'b', 'd', 'q', 'n', 'x', 'k', 'h')
+  local row = call('HMGET', key, 's', 'v', 'p', 'm', 'a', 'b', 'd', 'q', 'n', 'x', 'k', 'h', 'o')
   local known = batch.append and call('HEXISTS', names, batch.operation) == 1
   local mark = row[1] and tonumber(row[4]) or 0
   local at = now > mark and now or mark
@@ -61,6 +65,11 @@ if batch.quick then
       if batch.append and type(torn) ~= 'table' then
         torn = redis.pcall('HSET', names, batch.operation, first .. ' ' .. #entries .. ' ' .. version .. ' ' .. phase .. ' '
           .. batch.fingerprint)
+      end
+      for author, times in pairs(change.by or {}) do
+        if type(torn) ~= 'table' and author ~= row[13] then
+          torn = redis.pcall('HINCRBY', mine .. 'u:' .. escape(author), id, times)
+        end
       end
       if type(torn) == 'table' then
         return redis.error_reply('TORN ' .. torn.err)

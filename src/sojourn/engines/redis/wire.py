@@ -7,6 +7,7 @@ it as arguments of their own, which the script stores as they are.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -65,8 +66,12 @@ def to_bytes(text: str) -> bytes:
         raise InvalidValueError(f"text with a lone surrogate at position {error.start}.") from error
 
 
-def write_batch(batch: Batch) -> list[bytes]:
-    """The arguments of the commit script that say what to do."""
+def write_batch(batch: Batch, *, waits: bool = False, probes: bool = False) -> list[bytes]:
+    """The arguments of the commit script that say what to do.
+
+    ``waits``: replicas are waited for, also for what an earlier call did. ``probes``: the slot may be on its way to another
+    server, and then nothing is to be done.
+    """
     check_batch(batch)
     texts = _Texts()
     remembered_with = only_append(batch)
@@ -84,6 +89,10 @@ def write_batch(batch: Batch) -> list[bytes]:
         written["append"] = appends
     if remembered_with is not None and _is_quick(changes[0]):
         written["quick"] = True
+    if waits:
+        written["waits"] = True
+    if probes:
+        written["probes"] = True
     return [to_bytes(_compact(written)), *texts]
 
 
@@ -107,6 +116,7 @@ def _create(change: Create, texts: _Texts, key: str | None) -> dict[str, Any]:
             tags=change.tags or None,
             stamp=change.stamp or None,
             entries=_entries(change.entries, texts, key),
+            by=_authors(change.entries),
         ),
     }
 
@@ -115,6 +125,8 @@ def _write(change: Write, texts: _Texts, key: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"verb": "write", "id": change.id, "guard": _guard(change.guard), "change": change.change}
     if change.entries:
         row["entries"] = _entries(change.entries, texts, key)
+        if by := _authors(change.entries):
+            row["by"] = by
         if any(entry.key is not None for entry in change.entries):
             row["keyed"] = True
     if change.set:
@@ -125,16 +137,13 @@ def _write(change: Write, texts: _Texts, key: str | None) -> dict[str, Any]:
     for name in _AS_THEY_ARE:
         if value := getattr(change, name):
             row[name] = value
-    if change.active is not None:
-        row["active"] = change.active
-    if change.deadline is not None:
-        row["deadline"] = _deadline(change.deadline)
+    row.update(_given(active=change.active, deadline=_deadline(change.deadline)))
     return row
 
 
 _AS_THEY_ARE: Final = ("add", "put", "stamp", "tag", "untag", "state", "due_above", "next_phase", "reason")
 
-_QUICK: Final = frozenset({"verb", "id", "guard", "change", "entries", "add", "stamp", "due_above", "reason", "active"})
+_QUICK: Final = frozenset({"verb", "id", "guard", "change", "entries", "by", "add", "stamp", "due_above", "reason", "active"})
 _QUICK_GUARD: Final = frozenset({"open", "timely", "phase"})
 
 
@@ -261,6 +270,11 @@ def _entries(entries: tuple[NewEntry, ...], texts: _Texts, key: str | None) -> l
     return found
 
 
+def _authors(entries: tuple[NewEntry, ...]) -> dict[str, int] | None:
+    """Who wrote them, and how many each."""
+    return Counter([entry.author for entry in entries if entry.author is not None]) or None
+
+
 def _key(name: str) -> str:
     """A key of an object as JSON writes it: data are stored under it, so that it has one spelling."""
     return _compact(name)
@@ -270,22 +284,56 @@ def _path(path: Path) -> list[str]:
     return [_key(name) for name in path]
 
 
-def write_query(query: EntryQuery | None) -> bytes:
-    """An entry query for the load script."""
-    if query is None:
-        return b""
-    return to_bytes(
-        _compact(
-            _given(
-                ranges=query.ranges,
-                types=query.types,
-                labels=query.labels,
-                topic=query.topic,
-                last=query.last,
-                limit=query.limit,
+class EntryPages:
+    """The entries that a query asks for, taken in several replies where there are many."""
+
+    def __init__(self, query: EntryQuery | None) -> None:
+        self._query = query
+        self._ranges = None if query is None else query.ranges
+        self._found: list[Entry] = []
+        self.now = 0
+        """The time of the first reply, and the session as that showed it."""
+        self.row: list[Any] = []
+
+    def question(self) -> bytes:
+        """The query for the load script, of what is still missing."""
+        query, found = self._query, len(self._found)
+        if query is None:
+            return b""
+        return to_bytes(
+            _compact(
+                _given(
+                    ranges=self._ranges and [(int(first), int(last)) for first, last in self._ranges],
+                    types=query.types,
+                    labels=query.labels,
+                    topic=query.topic,
+                    last=query.last and query.last - found,
+                    limit=query.limit and query.limit - found,
+                )
             )
         )
-    )
+
+    def take(self, now: int, row: list[Any], sequences: list[int], lines: list[Any], following: int | None) -> bool:
+        """Take a reply; whether nothing is missing."""
+        if not self.row:
+            self.now, self.row = now, row
+        page = [read_entry(sequence, line) for sequence, line in zip(sequences, lines, strict=True)]
+        backward = self._query is not None and self._query.last is not None
+        self._found = [*page, *self._found] if backward else [*self._found, *page]
+        if following is None:
+            return True
+        low, high = (1, following) if backward else (following, self.row[_LAST])
+        ranges = self._ranges or ((1, self.row[_LAST]),)
+        self._ranges = tuple((max(low, first), min(high, last)) for first, last in ranges if first <= high and last >= low)
+        return not self._ranges
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them, in order."""
+        return tuple(self._found)
+
+
+_LAST: Final = 11
+"""The place of the last sequence in a session as the scripts show it."""
 
 
 # -- back ----------------------------------------------------------------------------------------------------------------

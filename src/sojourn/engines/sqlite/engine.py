@@ -30,7 +30,7 @@ from sojourn.engines.sqlite.commits import Committer, LoopCommits, ThreadCommits
 from sojourn.engines.sqlite.connections import Connections, Durability, facts
 from sojourn.engines.sqlite.faults import translate
 from sojourn.engines.sqlite.forks import watch_forks
-from sojourn.engines.sqlite.transaction import SQL, Writing, aliases_at
+from sojourn.engines.sqlite.transaction import SQL, Writing, aliases_at, session_of_row
 from sojourn.errors import ClosedError, InvalidValueError, UnavailableError
 
 T = TypeVar("T")
@@ -39,6 +39,9 @@ POLL = 0.05
 """Seconds between looks for commits of other processes, while somebody watches."""
 
 _WIDE: Final = 2_000
+_LOAD: Final = SQL["load"]
+_MARK: Final = 10
+"""Where a row of it has the session's own time."""
 """Entries that a read takes on the event loop; more are read in a thread."""
 
 _CHECKPOINT_WAIT: Final = 20
@@ -169,13 +172,17 @@ class SqliteEngine:
     async def load(self, tenant: str, session: str, entries: EntryQuery | None = None) -> Snapshot:
         """See `contract.Engine.load`."""
         self._check_open()
+        if entries is None:
+            with self._connections.reader() as connection:
+                row = connection.execute(_LOAD, (tenant, session)).fetchone()
+                now = self._clock()
+            return Snapshot(now, None) if row is None else Snapshot(max(now, row[_MARK]), session_of_row(row))
         # Two statements must see one moment: an entry may be redacted, and a session purged, between them.
-        lent = self._connections.reader() if entries is None else self._connections.snapshot()
-        with lent as connection:
+        with self._connections.snapshot() as connection:
             draft = reads.read_draft(connection, tenant, session)
             if draft is None:
                 return Snapshot(self._clock(), None)
-            if entries is None or reads.most_entries(draft, entries) <= _WIDE:
+            if reads.most_entries(draft, entries) <= _WIDE:
                 return self._snapshot(connection, draft, entries)
         wanted = entries
         return await self._away(lambda connection: self._load(connection, tenant, session, wanted))

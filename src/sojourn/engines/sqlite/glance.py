@@ -41,15 +41,15 @@ class Glanced:
         ended_at: int | None,
         data: str,
     ) -> None:
-        self.kind = kind
-        self.home = home
-        self.state = state
-        self.created_at = created_at
-        self.mark = mark
-        self.active_at = active_at
-        self.deadline = deadline
-        self.ended_at = ended_at
-        self.data = data
+        self.kind: str = kind
+        self.home: str = home
+        self.state: str = state
+        self.created_at: int = created_at
+        self.mark: int = mark
+        self.active_at: int = active_at
+        self.deadline: int | None = deadline
+        self.ended_at: int | None = ended_at
+        self.data: str = data
 
 
 def glance(path: str, tenant: str, session: str) -> Glanced | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sojourn.core import words
 from sojourn.core.codec import Json, decode
-from sojourn.core.session import Alias, AliasKey, LeaseState
+from sojourn.core.session import Alias, AliasKey, LeaseState, Session
 from sojourn.engines.drafts import Appended, Draft, Keyed, Noted, spans
 from sojourn.engines.statements import read_statements
 
@@ -41,13 +41,21 @@ def draft_of(row: tuple[Any, ...]) -> Draft:
     lineage = row[19]
     values: list[Any] = [
         *row[:16],
-        json.loads(row[16]),
+        decode(row[16], "counters"),
         None if row[17] is None else (row[17], row[18]),
         () if lineage is None else tuple((log, through) for log, through in json.loads(lineage)),
         None if len(row) == 21 else decode(row[21]),
         row[20],
     ]
     return Draft(*values)
+
+
+def session_of_row(row: tuple[Any, ...]) -> Session:
+    """A session row with its data as what a rule is shown, without the way over a draft: every request reads one."""
+    base = None if row[17] is None else (row[17], row[18])
+    counters, data = decode(row[16], "counters"), decode(row[21])
+    values: list[Any] = [*row[1:12], row[13], row[14], row[15], counters, data, base, row[12]]
+    return Session(*values)
 
 
 def index_words(tenant: str, kind: str, owner: str | None, text: str) -> str:

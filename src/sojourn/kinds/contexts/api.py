@@ -244,7 +244,7 @@ class AsyncContexts:
         `UnsupportedError` where the engine cannot search or the policy says ``search="off"``.
         """
         place, limit = rules.check_scope(scope), page_limit(limit)
-        if self._policy.search == "off" or not self._unit.engine.capabilities.search:
+        if self._policy.search == "off":
             raise UnsupportedError("this store does not search contexts.", hint="See ContextPolicy(search=…).")
         wanted = tuple(words(check_text(query, "query", 4096)))
         if not wanted:

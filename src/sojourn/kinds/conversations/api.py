@@ -402,7 +402,7 @@ class AsyncConversations:
 
         `UnsupportedError` where the engine cannot search or the policy says ``search="off"``.
         """
-        if self._policy.search == "off" or not self._unit.engine.capabilities.search:
+        if self._policy.search == "off":
             raise UnsupportedError("this store does not search conversations.", hint="See ConversationPolicy(search=…).")
         wanted = tuple(words(check_text(query, "query", 4096)))
         if not wanted:

@@ -595,10 +595,10 @@ class AsyncGames:
             return await self._reader.turn(view, number)
 
         async def act() -> Turn:
-            told, _ = await self._narrating.record(view, number, narration, token)
-            if number == told.closed:
-                told = await self._play.start(told)
-            return await self._reader.turn(told, number)
+            game, told = await self._narrating.record(view, number, narration, token)
+            if number == game.closed:
+                await self._play.start(game)
+            return told
 
         return await self._access.once(view.session.home, operation, act, again)
 

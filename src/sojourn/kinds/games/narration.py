@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from sojourn.core.batch import Change, Guard, Lend, NewEntry, Path, Refusal, Write, Yield
+from sojourn.core.batch import Answer, Change, Guard, Lend, NewEntry, Path, Refusal, Write, Yield
 from sojourn.core.codec import Json, check_text
 from sojourn.core.session import Entry
 from sojourn.core.times import span, to_datetime
 from sojourn.errors import ConflictError, InvalidValueError, LeaseLostError, NotFoundError
 from sojourn.kinds.games import record
-from sojourn.kinds.games.model import SUMMARY, Narration
+from sojourn.kinds.games.model import SUMMARY, Narration, Turn
 from sojourn.kinds.games.placement import Operation
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import FULL, KIND, NARRATION, View
@@ -58,6 +58,13 @@ class Narrating:
         turn = await self._reader.turn(seen, number)
         return Narration(replace(turn, state="narrating"), fence, to_datetime(until))
 
+    async def _after(self, view: View, write: Write, answer: Answer) -> View:
+        """The game as the commit has left it; read, where others have committed before it."""
+        moved = answer.moved[0]
+        if moved.version == view.session.version + 1:
+            return record.after(view, write, moved, answer.now)
+        return await self._reader.load(view.id)
+
     async def _claimed_before(self, view: View, fence: int) -> Narration:
         """The claim that an operation id has made, while it lasts."""
         telling = view.data.get("telling")
@@ -68,24 +75,29 @@ class Narrating:
         turn = await self._reader.turn(view, telling[0])
         return Narration(turn, fence, to_datetime(telling[1]))
 
-    async def record(self, view: View, number: int, narration: str, token: int | None) -> tuple[View, bool]:
-        """Keep a narration, and count who missed the turn; the game, and whether this call kept it.
+    async def record(self, view: View, number: int, narration: str, token: int | None) -> tuple[View, Turn]:
+        """Keep a narration, and count who missed the turn; the game and the turn.
 
         The same narration again changes nothing; another one is a `ConflictError`, one under a claim that has run out
         `LeaseLostError`.
         """
         text = check_text(narration, "narration", view.policy.max_text)
 
-        async def step() -> tuple[View, bool] | Refusal:
+        async def step() -> tuple[View, Turn] | Refusal:
             nonlocal view
             if record.is_told(view.data, number):
                 if await self._reader.narration(view, number) != text:
                     raise ConflictError(f"turn {number} of game {view.id} is narrated already.", hint="history() has it.")
-                return view, False
-            entry, missed = await self._reader.expected(view, number)
-            answer = await self._unit.attempt(view.session.home, *_told(view, number, entry, missed, text, token))
+                return view, await self._reader.turn(view, number)
+            entry, choices = await self._reader.entries(view, number)
+            people = record.people_of(view.data)
+            chosen = {choice.author for choice in choices}
+            missed = [one for one in record.expected_in(entry) if people.get(one) not in chosen]
+            changes = _told(view, number, entry, missed, text, token)
+            answer = await self._unit.attempt(view.session.home, *changes)
             if answer.refusal is None:
-                return await self._reader.load(view.id), True
+                told = record.turn_of(entry, choices, people, text[:SUMMARY], telling=False)
+                return await self._after(view, changes[0], answer), told
             if answer.refusal.reason not in ("key", "phase", "version"):
                 raise refused(answer.refusal, KIND)
             view = await self._reader.load(view.id)
@@ -98,7 +110,9 @@ def _under(view: View) -> Guard:
     return Guard(open=False, phase=view.session.phase, version=view.session.version)
 
 
-def _told(view: View, number: int, entry: Entry, missed: list[int], text: str, token: int | None) -> tuple[Change, ...]:
+def _told(
+    view: View, number: int, entry: Entry, missed: list[int], text: str, token: int | None
+) -> tuple[Write, *tuple[Change, ...]]:
     """The narration, kept under a key of its turn so that there is one, and what ends the claim."""
     name = record.narration_lease(view.id)
     entries = [NewEntry(NARRATION, str(number), text=text[:SUMMARY], key=f"narration/{entry.sequence}")]

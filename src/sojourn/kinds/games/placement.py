@@ -75,7 +75,8 @@ class Placement:
                 return Spot(channel, alias, None, found.now)
             view = view_of(found.session, found.now)
             if view.data["channel"] == channel:
-                return Spot(channel, alias, view, found.now)
+                over = view.place == "ended"  # closed by somebody who did not take it off its channel
+                return Spot(channel, alias, None if over else view, found.now)
             if not await self._settled(channel, alias, view):
                 return Spot(channel, alias, None, found.now)
         raise UnavailableError(f"the channel {channel!r} was changed by others {TRIES} times in a row.", hint="Try again.")
@@ -178,7 +179,7 @@ class Placement:
     async def is_shown(self, game: View) -> bool:
         """Whether a channel shows the game: its record says so, and the channel's alias agrees."""
         channel = game.data["channel"]
-        if channel is None:
+        if channel is None or game.place == "ended":
             return False
         found = await self._unit.follow(channel, record.SHOWN, channel)
         return found.alias is not None and found.alias.target == game.id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from sojourn.core.batch import Create, Deadline, Guard, NewEntry, Path, Write
 from sojourn.core.codec import Json, check_text, encode
@@ -56,9 +56,10 @@ def shown_before(alias: Alias, last: View | None, now: int) -> list[list[Json]]:
     """The games that a channel has shown lately, newest first; ``last`` is the last of them."""
     if last is None:
         return []
-    earlier = last.data["before"]
+    earlier: list[list[Any]] = last.data["before"]
     at = now if alias.target is not None else alias.moved_at
-    return [pair for pair in [[last.id, at], *earlier] if pair[1] > now - RETRY][:KEPT]
+    known: list[list[Any]] = [[last.id, at], *earlier]
+    return [pair for pair in known if pair[1] > now - RETRY][:KEPT]
 
 
 def create(
@@ -104,14 +105,17 @@ def shown(view: View, channel: str, before: list[list[Json]] | None = None) -> W
     put: list[tuple[Path, Json]] = [(("status",), "active"), (("channel",), channel), (("last_channel",), channel)]
     if before is not None:
         put.append((("before",), before))
-    deadline = None
     window, halted_by_hand = view.window, view.data["paused"]
+    deadline = Deadline()
+    if row.before == "ended":  # whoever ended it may not have known what a window is
+        window, halted_by_hand = None, False
+        put.extend(((("window",), None), (("paused",), False)))
     if not halted_by_hand:
         put.extend(going(view))
         if window is not None and not window.get("hold"):
             put.append((("window", "left"), None))
             left = window["left"]
-            deadline = None if left is None else Deadline(after=left + span_of(view.policy.grace))
+            deadline = Deadline(after=None if left is None else left + span_of(view.policy.grace))
     write = Write(
         view.id,
         Guard(open=False, version=view.session.version),

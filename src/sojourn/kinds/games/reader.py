@@ -17,7 +17,8 @@ from sojourn.kinds.games.record import CHOICE, FULL, KIND, NARRATION, STRIDE, TU
 from sojourn.shell.unit import NEVER, Unit, refused
 
 _END: Final = (1 << 31) - 1
-_PAGE: Final = 64
+_NEAR: Final = 8
+"""So many of the last turns are read from the end of the log."""
 
 
 class Reader:
@@ -97,25 +98,26 @@ class Reader:
 
     async def _turn_entry(self, view: View, number: int) -> Entry:
         if 1 <= number <= view.closed:
-            for entry in reversed(await self._between(view.session, number, number, (TURN,))):
+            for entry in reversed(await self._around(view, number)):
                 if int(entry.label) == number and not record.is_hidden(view.data, entry.sequence, number):
                     return entry
         raise NotFoundError(f"game {view.id} has no closed turn {number}.", hint=f"It has {view.closed}.")
 
-    async def _between(self, session: Session, first: int, last: int, types: tuple[str, ...]) -> tuple[Entry, ...]:
-        """Entries of these types around the closing of some turns, found by the marks before and behind."""
-        marks = session.data["marks"]
-        start = marks.get(str(first // STRIDE), 1)
-        end = marks.get(str(last // STRIDE + 1), _END)
-        snapshot = await self._unit.load(session.id, KIND, EntryQuery(((start, end),), types))
-        return snapshot.entries
+    async def _around(self, view: View, number: int) -> tuple[Entry, ...]:
+        """Turn entries among which one is: the last few, or those between the marks before and behind it."""
+        newer = view.closed - number + 1
+        if newer <= _NEAR:
+            query = EntryQuery(None, (TURN,), last=newer)
+        else:
+            marks = view.data["marks"]
+            start, end = marks.get(str(number // STRIDE), 1), marks.get(str(number // STRIDE + 1), _END)
+            query = EntryQuery(((start, end),), (TURN,))
+        return (await self._unit.load(view.id, KIND, query)).entries
 
-    async def expected(self, view: View, number: int) -> tuple[Entry, list[int]]:
-        """A closed turn's entry, and the numbers of who was expected in it and did not choose."""
+    async def entries(self, view: View, number: int) -> tuple[Entry, tuple[Entry, ...]]:
+        """A closed turn as it is stored: its entry and its choices."""
         entry = await self._turn_entry(view, number)
-        chosen = {choice.author for choice in await self._choices(view.session, [entry])}
-        people = record.people_of(view.data)
-        return entry, [one for one in record.expected_in(entry) if people.get(one) not in chosen]
+        return entry, await self._choices(view.session, [entry])
 
     async def history(self, view: View, count: int, before: int | None) -> list[Turn]:
         """The last turns before a number, oldest first."""

@@ -296,7 +296,7 @@ def game_of(view: View) -> Game:
     return Game(
         id=session.id,
         name=data["name"],
-        channel_id=data["channel"],
+        channel_id=None if view.place == "ended" else data["channel"],
         last_channel_id=data["last_channel"],
         state=state_of(session),
         turn=data["turn"],

@@ -51,7 +51,7 @@ class AsyncLogins:
     ) -> None:
         self._unit = unit
         self._policy = policy
-        self._directory = directory
+        self._directory: DirectoryLike | Literal[False] | None = directory
         self._origin = origin
         self._people = People(unit)
         self._reader = Reader(unit, policy, self._people)

@@ -157,15 +157,15 @@ class LoginPolicy:
     the others.
     """
 
-    idle: timedelta | None = 8 * _HOUR
+    idle: timedelta | None = timedelta(hours=8)
     """End a login that was not active for so long."""
     absolute: timedelta | None = timedelta(days=30)
     """End a login so long after the user proved who they are, whatever they do (`rotate` with ``reauthenticated``)."""
     sliding: bool = True
     """Activity begins ``idle`` anew; False counts it from the sign-in."""
-    touch_every: timedelta = _MINUTE
+    touch_every: timedelta = timedelta(minutes=1)
     """How exactly activity is known: `authenticate` writes at most so often."""
-    active_window: timedelta = 30 * _MINUTE
+    active_window: timedelta = timedelta(minutes=30)
     """Who was active within it is online."""
     max_per_user: int | None = None
     """How many live logins a user may have."""

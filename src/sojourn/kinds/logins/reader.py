@@ -71,13 +71,16 @@ class Reader:
         One read for an issued token. Known or unknown, the same is hashed and compared.
         """
         shown = self._hasher.read(token)
-        found = await self._find(shown)
-        place = match(shown, rules.kept_digests(found.session))
-        return (None if place is None else found.session), found.now, place
+        unit = self._unit
+        found = await (self._foreign(shown) if shown.id is None else unit.engine.load(unit.tenant, shown.id))
+        session = found.session
+        if session is not None and (session.kind != KIND or session.state == "pending"):
+            session = None
+        place = match(shown, rules.kept_digests(session))
+        return (None if place is None else session), found.now, place
 
-    async def _find(self, shown: Presented) -> Snapshot:
-        if shown.id is not None:
-            return await self._unit.find(shown.id, KIND)
+    async def _foreign(self, shown: Presented) -> Snapshot:
+        """The login of a caller's own token."""
         if shown.foreign:
             for digest in shown.digests:
                 key = rules.token_key(digest)

@@ -48,7 +48,7 @@ class Revocation:
                     return False
                 return await self._unit.replayed(session, operation, mark, with_entry=True) is not None
             live = rules.is_live(session, found.now)
-            write = rules.closed(session, found.now, reason, origin, change)
+            write = rules.closed(session, found.now, reason, origin, change=change)
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else live
 
@@ -173,7 +173,7 @@ class Revocation:
 
     async def expire(self, session: Session) -> bool:
         """Close a login that is past its deadline; False when it is not, or somebody else was faster."""
-        write = rules.closed(session, session.deadline or 0, "expired", Origin(), "expired")
+        write = rules.closed(session, session.deadline or 0, "expired", Origin(), change="expired")
         answer = await self._unit.attempt(session.home, replace(write, guard=Guard(due=True)))
         return answer.refusal is None
 

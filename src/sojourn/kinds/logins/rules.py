@@ -156,7 +156,7 @@ def state_of(session: Session, now: int) -> LoginState:
 def login_of(session: Session, now: int) -> Login:
     """What callers see."""
     data, counters = data_of(session), session.counters
-    character = data.get("character")
+    character, deadline, closed = data.get("character"), session.deadline, session.state != "active"
     return Login(
         session.id,
         session.owner or session.home,
@@ -166,7 +166,7 @@ def login_of(session: Session, now: int) -> Login:
         to_datetime(session.created_at),
         to_datetime(counters["authenticated_at"]),
         to_datetime(counters.get("seen", session.active_at)),
-        maybe_datetime(session.deadline),
+        None if deadline is None else to_datetime(deadline),
         state_of(session, now),
         data.get("ip"),
         data.get("user_agent"),
@@ -174,8 +174,13 @@ def login_of(session: Session, now: int) -> Login:
         data.get("shared", False),
         data.get("metadata", {}),
         maybe_datetime(session.ended_at),
-        "" if session.state == "active" else data.get("reason") or ("expired" if session.state == "archived" else "ended"),
+        reason_of(session, data) if closed else "",
     )
+
+
+def reason_of(session: Session, data: Mapping[str, Json]) -> str:
+    """Why a login was closed."""
+    return data.get("reason") or ("expired" if session.state == "archived" else "ended")
 
 
 def kept_digests(session: Session | None) -> list[str]:
@@ -432,7 +437,7 @@ def _own_tags(session: Session) -> tuple[str, ...]:
 # -- ending ------------------------------------------------------------------------------------------------------------
 
 
-def closed(session: Session, now: int, reason: str, origin: Origin, change: str = "revoked") -> Write:
+def closed(session: Session, now: int, reason: str, origin: Origin, *, change: str = "revoked") -> Write:
     """Never answer again. One that has expired is closed as that, whatever the reason.
 
     When it ended is where lists put it from now on, so that a sweep finds the oldest first; ``seen`` keeps its last activity.

@@ -107,7 +107,7 @@ class Seats:
             return draft, []
         live, dead = _parted(await self._reader.open(owner=person.user), person.now)
         evicted = rules.over_limit(live, self._policy)
-        changes: list[Change] = [rules.closed(one, person.now, "evicted", draft.origin, "evicted") for one in evicted]
+        changes: list[Change] = [rules.closed(one, person.now, "evicted", draft.origin, change="evicted") for one in evicted]
         if draft.character is None:
             return draft, changes
         gone = {one.id for one in evicted}

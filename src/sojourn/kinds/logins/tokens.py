@@ -11,11 +11,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import log2
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from sojourn.core.ids import ALPHABET
 from sojourn.errors import InvalidValueError, LimitError
@@ -31,6 +30,10 @@ _FOREIGN: Final = re.compile(r"(?!sjl_)(?!sjh\d+_)[\x21-\x7e]{1,512}", re.ASCII)
 _UUID4: Final = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?4[0-9a-fA-F]{3}-?[89abAB][0-9a-fA-F]{3}-?[0-9a-fA-F]{12}")
 _NOTHING: Final = "sjh0_" + "-" * 43
 """Shaped like what is kept, and the digest of nothing (no digest ends in a hyphen's bits)."""
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_FILLER: Final = (_NOTHING,) * (RETIRED + 1)
 
 
 class Token:
@@ -65,9 +68,8 @@ def mint(login: str) -> Token:
     return Token(f"{PREFIX}{login}.{secrets.token_urlsafe(32)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """A token as somebody presents it, already hashed."""
+class Presented(NamedTuple):
+    """A token as somebody presents it, already hashed (a tuple: one is made for every request)."""
 
     id: str | None
     """The login it names, for a token of the shape that is issued."""
@@ -93,12 +95,15 @@ class Hasher:
             raise InvalidValueError(f"a token is text, not {type(token).__name__}.")
         text = str(token)
         match = _ISSUED.fullmatch(text)
-        foreign = match is None and _FOREIGN.fullmatch(text) is not None
-        usable = foreign or match is not None
-        return Presented(None if match is None else match[1], foreign, self._digests(text if usable else PREFIX))
+        if match is not None:
+            return Presented(match[1], False, self._digests(text))
+        foreign = _FOREIGN.fullmatch(text) is not None
+        return Presented(None, foreign, self._digests(text if foreign else PREFIX))
 
     def _digests(self, text: str) -> tuple[str, ...]:
         raw = text.encode()
+        if not self._peppers:
+            return (f"sjh0_{_text(hashlib.sha256(raw).digest())}",)
         found = [f"sjh{version}_{_text(hmac.digest(pepper, raw, 'sha256'))}" for version, pepper in self._peppers]
         return (*found, f"sjh0_{_text(hashlib.sha256(raw).digest())}")
 
@@ -109,11 +114,10 @@ def match(presented: Presented, kept: Iterable[str]) -> int | None:
     Every place is compared, taken or not, and always as many of them, in constant time.
     """
     found: int | None = None
-    places = [*kept][: RETIRED + 1]
-    places += [_NOTHING] * (RETIRED + 1 - len(places))
-    for place in range(RETIRED, -1, -1):
-        for digest in presented.digests:
-            if hmac.compare_digest(digest, places[place]):
+    places = [*kept, *_FILLER][: RETIRED + 1]
+    for digest in presented.digests:
+        for place, known in enumerate(places):
+            if hmac.compare_digest(digest, known) and found is None:
                 found = place
     return found
 
@@ -165,4 +169,4 @@ def check_peppers(peppers: Any) -> None:
 
 
 def _text(digest: bytes) -> str:
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode()

@@ -220,7 +220,7 @@ class AsyncWorkspaces:
             raise self._reader.over(found, now)
         plan = await self._pointing.plan(pointer, replace, project)
         if insist:
-            plan = await self._pointing.insist(plan, self._reader.shown(found, now))
+            plan = await self._pointing.insist(plan, self._reader.shown(found, now), project)
         made = await self._pointing.point(await self._touch((found, now)), plan)
         await self._unit.note(found.home, asked_for, mark, **rules.note(found.id))
         return made

@@ -70,6 +70,7 @@ class WorkspaceHold:
         self._home = session.home
         await self._revive(session, now)
         self._grip = self._reader.places.hold(session.id)
+        lease = None
         try:
             lease = await self._take()
             session, now = await self._reader.session(session.id)
@@ -77,7 +78,11 @@ class WorkspaceHold:
             self._stopping = False
             self._join = self._unit.engine.spawn(self._beat).join
         except BaseException:
-            self._grip.let_go()
+            try:
+                if lease is not None:
+                    await self._give_back(lease.fence)
+            finally:
+                self._grip.let_go()
             raise
         return self._held
 

@@ -27,6 +27,8 @@ class Plan:
     asked: bool = False
     """It was asked for by name, so a pointer that is held is an error."""
     why: str = ""
+    may_ask: bool = True
+    """False when no pointer was wanted."""
 
 
 class Pointing:
@@ -114,7 +116,7 @@ class Pointing:
                 hint="None moves no pointer.",
             )
         if pointer is None:
-            return Plan(None, why="No pointer was moved")
+            return Plan(None, why="No pointer was moved", may_ask=False)
         if project is not None:
             if pointer != "auto":
                 raise InvalidValueError(
@@ -145,10 +147,14 @@ class Pointing:
             return None
         return self._reader.shown(found.session, found.now)
 
-    async def insist(self, plan: Plan, workspace: Workspace) -> Plan:
-        """The plan of whoever wants nothing but the pointer: `PointerHeldError` where it would be none."""
+    async def insist(self, plan: Plan, workspace: Workspace, project: object) -> Plan:
+        """The plan of whoever wants nothing but the pointer: an error where it would be none."""
         if plan.spot is not None:
             return replace(plan, asked=True)
+        if project is not None or not plan.may_ask:
+            raise InvalidValueError(
+                "there is no pointer to move.", hint="Leave project_id out, and pass a pointer; or resume() it."
+            )
         holder = await self._holder()
         if holder is None or holder.id == workspace.id:
             return replace(plan, spot="project", asked=True)

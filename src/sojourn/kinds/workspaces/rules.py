@@ -150,13 +150,6 @@ def state_of(session: Session, now: int, policy: WorkspacePolicy, gripped: bool 
     )
 
 
-def ended_at(session: Session, state: WorkspaceState) -> int | None:
-    """When it was over: an expired one when it went stale, whenever that was noticed."""
-    if state != "expired":
-        return session.ended_at
-    return min(moment for moment in (session.deadline, session.ended_at) if moment is not None)
-
-
 def workspace_of(session: Session, now: int, policy: WorkspacePolicy, gripped: bool | None) -> Workspace:
     """What callers see of a session."""
     data, state = data_of(session), state_of(session, now, policy, gripped)
@@ -171,7 +164,7 @@ def workspace_of(session: Session, now: int, policy: WorkspacePolicy, gripped: b
         created_at=to_datetime(session.created_at),
         last_activity_at=to_datetime(session.active_at),
         expires_at=maybe_datetime(session.deadline),
-        ended_at=maybe_datetime(ended_at(session, state)),
+        ended_at=maybe_datetime(standing.over_at(state, session.deadline, session.ended_at)),
         end_reason=data.get("end_reason", ""),
         actor=data.get("actor"),
         held=state in ("active", "idle") and "hold" in data,

@@ -7,7 +7,7 @@ from typing import Final
 from sojourn.core.batch import Change, Point, Refusal
 from sojourn.core.names import generate_name
 from sojourn.core.session import Alias
-from sojourn.errors import NameTakenError
+from sojourn.errors import KeyReusedError, NameTakenError
 from sojourn.kinds.workspaces import project as projects
 from sojourn.kinds.workspaces import rules
 from sojourn.kinds.workspaces.model import Workspace, WorkspacePolicy
@@ -46,7 +46,7 @@ class Starting:
             refusal = answer.refusal
             if refusal is None:
                 if answer.replayed:
-                    return self._reader.shown(*await self._reader.session(answer.moved[0].id)), True
+                    return await self._first(answer.moved[0].id), True
                 return self._reader.shown(rules.made(create, self._unit.tenant, project, answer), answer.now), False
             displaced = ()
             if refusal.alias is not None:
@@ -59,6 +59,15 @@ class Starting:
             return refusal if refusal.reason == "key" else _AGAIN
 
         return await perform(step, KIND)
+
+    async def _first(self, id: str) -> Workspace:
+        """What an operation id has started."""
+        found = await self._reader.find(id)
+        if found.session is None:
+            raise KeyReusedError(
+                "the session that this key has started was removed again.", hint="Use a new key to start another."
+            )
+        return self._reader.shown(found.session, found.now)
 
     async def freeing(self, alias: Alias, wanted: str | None) -> tuple[Change, ...] | None:
         """What takes a name from a session that is over; None, or `NameTakenError` for a name that is ``wanted``, if not."""

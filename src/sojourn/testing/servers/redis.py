@@ -31,6 +31,11 @@ class RedisCluster:
         """The address of the first node; a client learns the others from it."""
         return self.masters[0].url
 
+    @property
+    def store_url(self) -> str:
+        """All nodes, as `sojourn.open` takes them."""
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
 
 @dataclass(frozen=True, slots=True)
 class RedisSentinel:
@@ -40,6 +45,11 @@ class RedisSentinel:
     master: Server
     replicas: tuple[Server, ...]
     sentinels: tuple[Server, ...]
+
+    @property
+    def store_url(self) -> str:
+        """All sentinels and the name, as `sojourn.open` takes them."""
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{self.name}"
 
 
 @contextlib.contextmanager

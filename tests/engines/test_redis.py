@@ -44,9 +44,10 @@ from sojourn.core.session import AliasKey, EventRow, Session
 from sojourn.core.times import DAY, MINUTE, SECOND
 from sojourn.engines.contract import Clock, Engine
 from sojourn.engines.memory import MemoryEngine
+from sojourn.engines.redis.address import read_url
 from sojourn.engines.redis.commands import Command
 from sojourn.engines.redis.engine import AsyncRedisEngine, RedisEngine
-from sojourn.engines.redis.keys import SHARDS, shard_of_home, shard_of_id
+from sojourn.engines.redis.keys import SHARDS, Shards
 from sojourn.errors import (
     ClosedError,
     CorruptError,
@@ -89,7 +90,7 @@ class Colour:
 
     def open(self, clock: Clock | None = None, url: str = "", timeout: float = 10.0) -> RedisEngine:
         made = RedisEngine if self.blocking else AsyncRedisEngine
-        return made(url or self.url, clock=clock, prefix=self.prefix, timeout=timeout)
+        return made(read_url(url or self.url, {"prefix": self.prefix}, timeout), clock=clock)
 
     def run(self, body: Coroutine[Any, Any, T]) -> T:
         return run_sync(body) if self.blocking else asyncio.run(body)
@@ -148,6 +149,10 @@ def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[Colour],
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
+
+
+def shard_of(home: str) -> int:
+    return Shards("any").of_home(TENANT, home).number
 
 
 def new_id(home: str = HOME, tenant: str = TENANT) -> str:
@@ -252,7 +257,7 @@ async def test_append_by_eight_at_once(colour: Colour) -> None:
 
 
 async def forget_scripts(engine: RedisEngine) -> None:
-    await engine._ask(Command(b"SCRIPT", b"FLUSH"))
+    await engine.talk.ask(Command(b"SCRIPT", b"FLUSH"))
 
 
 @driven
@@ -488,7 +493,7 @@ async def test_a_tailing_reader_misses_nothing(colour: Colour) -> None:
     for home, made in sessions.items():
         mine = [event for event in found if event.session == made]
         assert [event.version for event in mine] == list(range(1, len(mine) + 1))
-        assert {event.shard for event in mine} == {shard_of_home(TENANT, home)}
+        assert {event.shard for event in mine} == {shard_of(home)}
     assert sum(await reader.tip()) == wanted
     await engine.close()
     await reader.close()
@@ -512,9 +517,10 @@ async def test_a_lost_answer_is_found_by_asking_again(colour: Colour) -> None:
         assert answer.replayed
         assert answer.moved[0].first == 1
         proxy.cut("to_client")
+        assert (await session_of(engine, made)).last_sequence == 1  # a read is asked again
+        proxy.refuse()
         with pytest.raises(UnavailableError):
             await engine.load(TENANT, made)
-        proxy.refuse()
         with pytest.raises(UnavailableError):
             await commit(engine, message(made, "y"), key="k2")
         proxy.heal()
@@ -578,7 +584,7 @@ async def test_who_is_not_let_in_is_told(colour: Colour) -> None:
     """Also where the client library hangs up after the first of many replies."""
     with redis_server() as locked:
         first = colour.open(url=locked.url)
-        await first._ask(Command(b"CONFIG", b"SET", b"requirepass", b"secret"))
+        await first.talk.ask(Command(b"CONFIG", b"SET", b"requirepass", b"secret"))
         await first.close()
         engine = colour.open(url=locked.url)
         with pytest.raises(EngineError, match="does not let this user in"):
@@ -593,7 +599,7 @@ async def test_who_is_not_let_in_is_told(colour: Colour) -> None:
 
 
 def test_a_forked_child_has_connections_of_its_own(server: Server) -> None:
-    engine = RedisEngine(server.url, prefix="forked")
+    engine = RedisEngine(server.url + "?prefix=forked")
     made = new_id()
     run_sync(done(engine, Create(made, "conversation")))
     child = os.fork()
@@ -613,8 +619,9 @@ async def test_an_error_in_the_middle_of_writing_is_said(colour: Colour) -> None
     engine = colour.open()
     made = new_id()
     await done(engine, Create(made, "conversation"))
-    shard = engine._shards[shard_of_id(made) or 0]
-    await engine._ask(Command(b"SET", f"{shard.tenant(TENANT)}e:{made}".encode(), b"not a list"))
+    shard = engine.talk.shards.of_id(made)
+    assert shard is not None
+    await engine.talk.ask(Command(b"SET", f"{shard.tenant(TENANT)}e:{made}".encode(), b"not a list"))
     with pytest.raises(CorruptError):
         await commit(engine, message(made, "x"))
     await engine.close()
@@ -623,7 +630,7 @@ async def test_an_error_in_the_middle_of_writing_is_said(colour: Colour) -> None
 @driven
 async def test_what_crosses_shards_is_refused_before_it_is_sent(colour: Colour) -> None:
     engine = colour.open()
-    far = next(home for home in map(str, range(1000)) if shard_of_home(TENANT, home) != shard_of_home(TENANT, HOME))
+    far = next(home for home in map(str, range(1000)) if shard_of(home) != shard_of(HOME))
     made = new_id()
     with pytest.raises(InvalidValueError):
         await commit(engine, Create(made, "login"), Create(new_id(far), "login"))
@@ -668,14 +675,14 @@ def test_what_waits_together_travels_together(server: Server) -> None:
     """A hundred operations at one moment are one round trip; a lone one does not wait for company."""
 
     async def body() -> None:
-        engine = AsyncRedisEngine(server.url, prefix="together")
+        engine = AsyncRedisEngine(server.url + "?prefix=together")
         made = new_id()
         await done(engine, Create(made, "conversation"))
-        before = engine._driver.trips
+        before = engine.talk.driver.trips
         await asyncio.gather(*(done(engine, message(made, "x")) for _ in range(100)))
-        assert engine._driver.trips - before == 1
+        assert engine.talk.driver.trips - before == 1
         await done(engine, message(made, "x"))
-        assert engine._driver.trips - before == 2
+        assert engine.talk.driver.trips - before == 2
         await engine.close()
 
     asyncio.run(body())
@@ -685,7 +692,7 @@ def test_a_cancelled_commit_is_settled_first(server: Server) -> None:
     """One that is on its way is waited for; one that still waits for a connection never leaves."""
 
     async def body(proxy: FaultProxy) -> None:
-        engine = AsyncRedisEngine(proxy.url(server.url), prefix="cancelled")
+        engine = AsyncRedisEngine(proxy.url(server.url) + "?prefix=cancelled")
         made = new_id()
         await done(engine, Create(made, "conversation"))
         proxy.stall("to_client")
@@ -703,7 +710,7 @@ def test_a_cancelled_commit_is_settled_first(server: Server) -> None:
         await engine.close()
 
         proxy.stall()
-        fresh = AsyncRedisEngine(proxy.url(server.url), prefix="cancelled")
+        fresh = AsyncRedisEngine(proxy.url(server.url) + "?prefix=cancelled")
         waiting = asyncio.ensure_future(done(fresh, message(made, "waiting")))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -974,7 +981,7 @@ def test_batches_are_decided_as_the_embedded_engines_decide_them(server: Server,
     """The same random batches on both: the same answers, refusals and times, and the same to be read afterwards."""
     clock = Clockwork()
     dice = Dice(seed)
-    memory, engine = MemoryEngine(clock), RedisEngine(server.url, clock=clock, prefix=f"same{seed}")
+    memory, engine = MemoryEngine(clock), RedisEngine(f"{server.url}?prefix=same{seed}", clock=clock)
     refusals = 0
     for number in range(60):
         clock.now += dice.random.choice((0, 1, 7 * SECOND, -3 * SECOND))

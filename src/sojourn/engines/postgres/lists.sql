@@ -1,0 +1,70 @@
+-- Lists, with a planner that has no choice: each order is that of one index alone (schema.sql), and whatever would walk or sort
+-- a table instead is off. What the statistics say of a new store, or of a rare state of a common kind, then does not matter.
+
+-- The rows of a statement of `reads.py`, whose values it names as ($1)[1], ($1)[2], ...
+create function sojourn_list(statement text, given text[]) returns table (
+  tenant text, id text, kind text, home text, owner text, state text, version bigint, phase bigint, created_at bigint,
+  mark bigint, active_at bigint, deadline bigint, ended_at bigint, last_sequence bigint, counters jsonb, data json,
+  base_id text, base_at bigint, bucket bigint
+) language plpgsql stable
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+begin
+  return query execute statement using given;
+end $$;
+
+-- Entries with these words that are indexed, newest first, and those that wait for the index, which the caller looks through.
+create function sojourn_search(
+  wanted text, of_tenant text, of_kind text, of_owner text, of_topic text, of_types text[], most integer, tail integer
+) returns table (
+  waits boolean, found bigint, session text, sequence bigint, type text, label text, topic text, author text, text text,
+  data text, key text, phase bigint, version bigint, created_at bigint, first bigint, last bigint, redacted boolean
+) language plpgsql stable
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  (
+    select false as waits, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase,
+      e.version, e.created_at, e.first, e.last, e.redacted
+    from sojourn_word w
+      join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
+      join sojourn_session s on s.n = w.log
+    where w.words @@ (
+        select (wanted || case when of_owner is not null
+          then ' & ' || quote_literal(sojourn_owner_word(of_tenant, of_kind, of_owner)) else '' end)::tsquery
+      )
+      and s.tenant = of_tenant and s.kind = of_kind and s.state in ('active', 'ended', 'archived')
+      and (of_owner is null or s.owner = of_owner) and (of_topic is null or e.topic = of_topic)
+      and (of_types is null or e.type = any (of_types))
+    order by w.number desc limit most
+  )
+  union all
+  (
+    select true, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase, e.version,
+      e.created_at, e.first, e.last, e.redacted
+    from sojourn_indexed i
+      cross join lateral (
+        select v.session, v.first, v.last from sojourn_event v
+        where v.shard = i.shard and v.deferred and v.number > i.number and v.tenant = of_tenant and v.kind = of_kind
+        offset 0
+      ) v
+      join sojourn_session s on s.n = v.session and s.state in ('active', 'ended', 'archived')
+      join sojourn_entry e
+        on e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
+    where (of_owner is null or s.owner = of_owner) and (of_topic is null or e.topic = of_topic)
+      and (of_types is null or e.type = any (of_types))
+      and not exists (select from sojourn_word w where w.log = e.log and w.sequence = e.sequence)
+    order by e.found desc limit tail
+  );
+end $$;
