@@ -25,7 +25,7 @@ help: ## list the targets
 demo: $(RUNTIME) ## see everything Sojourn does, in a throw-away store
 	@$(BIN)/sojourn demo $(ARGS)
 
-play: $(RUNTIME) ## the same, live (comes with a later release)
+play: $(RUNTIME) ## the same, live: a console, a game to join, and five kinds of sessions, until Ctrl-C
 	@$(BIN)/sojourn demo --play $(ARGS)
 
 test: $(DEV) ## run all tests, with real servers and a real browser (minutes)

@@ -31,11 +31,13 @@ from sojourn.service.console.pages import Console, Operators
 from sojourn.service.house import AnyNarrator, House
 from sojourn.service.keys import LoginKeys
 from sojourn.service.live import Streams, stream
+from sojourn.service.logs import log_request
 from sojourn.service.metrics import Metrics
 from sojourn.service.openapi import document
 from sojourn.service.operations import OPERATIONS
 from sojourn.service.problems import ProblemError
 from sojourn.service.sockets import Sockets
+from sojourn.service.tracing import request_span
 from sojourn.sessions import KINDS, AsyncSessions
 from sojourn.store import AsyncStore
 from sojourn.story import GREY_POINT
@@ -55,6 +57,9 @@ OWNERS: Final = {
 
 _KEPT: Final = "".join(chr(code) for code in range(33, 127) if chr(code) not in "/%")
 """Characters of a path that stay as they are; a name's own slashes and percent signs are told apart by their escapes."""
+
+_WHO: Final = "sojourn.credential"
+"""Where a request's scope has whose key it came with."""
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -132,23 +137,36 @@ class Service:
 
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
-            try:
-                response = await endpoint(request)
-            except (SojournError, ProblemError) as error:
-                response = problems.answer(error, conditional=MATCH in request.headers)
-                if response.status_code >= 500:
-                    _log.error("%s %s: %s", request.method, request.url.path, getattr(error, "code", ""), exc_info=error)
-            except TimeoutError:
-                late = ProblemError(504, "service.timeout", "It took too long.", hint="Ask again with the same key.")
-                response = problems.answer(late)
-            except Exception as error:
-                _log.exception("%s %s failed", request.method, request.url.path)
-                response = problems.answer(error)
-            path = getattr(request.scope.get("route"), "path", "")
-            self.metrics.answered(path, request.method, response.status_code, time.perf_counter() - began)
+            route = getattr(request.scope.get("route"), "path", "")
+            with request_span(request.method, route, request.headers) as span:
+                response = await self._answer(endpoint, request)
+                who: Credential | None = request.scope.get(_WHO)
+                span.finish(response.status_code, tenant="" if who is None else who.tenant)
+            seconds = time.perf_counter() - began
+            self.metrics.answered(route, request.method, response.status_code, seconds)
+            name, tenant = ("", "") if who is None else (who.name, who.tenant)
+            log_request(request.method, route, response.status_code, seconds, key=name, tenant=tenant)
             return response
 
         return answer
+
+    @staticmethod
+    async def _answer(endpoint: Endpoint, request: Request) -> Response:
+        """What an endpoint answers; its errors are problems."""
+        route = getattr(request.scope.get("route"), "path", "")
+        try:
+            return await endpoint(request)
+        except (SojournError, ProblemError) as error:
+            if problems.status_of(error) >= 500:
+                _log.error("%s %s: %s", request.method, route, error.code, exc_info=error)
+            return problems.answer(error, conditional=MATCH in request.headers)
+        except TimeoutError:
+            return problems.answer(
+                ProblemError(504, "service.timeout", "It took too long.", hint="Ask again with the same key.")
+            )
+        except Exception as error:
+            _log.exception("%s %s failed", request.method, route)
+            return problems.answer(error)
 
     async def _credential(self, request: Request) -> Credential:
         try:
@@ -156,6 +174,7 @@ class Service:
         except ProblemError:
             self.strangers.take(address_of(request))
             raise
+        request.scope[_WHO] = found
         self._rates.take(f"{found.tenant}\0{found.name}")
         return found
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import secrets
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
+from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.logins.model import LoginPolicy
 from sojourn.service.application import application
 from sojourn.service.console.operators import LinkOperators
 from sojourn.service.keys import LoginKeys
 from sojourn.service.live import Streams
+from sojourn.service.logs import configure
 from sojourn.service.sockets import LARGEST
 from sojourn.store import aopen
 
@@ -40,6 +45,13 @@ class Plan:
     secret: str
     """The admin's; one is made up, and printed, for an empty one."""
     console: bool = True
+    conversations: ConversationPolicy = field(
+        default_factory=lambda: ConversationPolicy(max_age=None, reset="never", fold_above=None)
+    )
+    """The application's own policies are not in its store: unless told otherwise, nothing is archived or folded here."""
+    log_requests: bool = False
+    any_user: bool = False
+    """Logins are made for users that the store's directory does not know."""
 
 
 def run(plan: Plan) -> None:
@@ -48,30 +60,42 @@ def run(plan: Plan) -> None:
 
 
 async def _run(plan: Plan) -> None:
+    configure(requests=plan.log_requests)
     made_up = "" if plan.secret else f"sja_{secrets.token_urlsafe(32)}"
-    with _listen(plan.host, plan.port) as listening:
-        async with aopen(plan.url, tenant=plan.tenant) as store, store.runner():
+    with listen(plan.host, plan.port) as listening:
+        opened = aopen(
+            plan.url,
+            tenant=plan.tenant,
+            conversations=plan.conversations,
+            logins=LoginPolicy(keep_ended=None),
+            directory=False if plan.any_user else None,
+        )
+        async with opened as store, store.runner():
             operators = LinkOperators(store) if plan.console else None
             keys = LoginKeys(store, admin_secret=plan.secret or made_up, admin_tenant=store.tenant)
             app = application(store, keys=keys, operators=operators)
-            host, port = listening.getsockname()[:2]
-            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            config = uvicorn.Config(
-                app,
-                log_level="warning",
-                lifespan="off",
-                timeout_graceful_shutdown=20,
-                timeout_keep_alive=20,
-                server_header=False,
-                ws="websockets-sansio",
-                ws_max_size=LARGEST,
-                h11_max_incomplete_event_size=64 * 1024,
-            )
-            greeting = _Greeting(plan, address, made_up, operators)
-            try:
-                await Server(config, app.state.service.streams, greeting.say).serve([listening])
-            finally:
-                await app.state.service.close()
+            greeting = _Greeting(plan, address_of(listening, plan.host), made_up, operators)
+            await serve(app, listening, greeting.say)
+
+
+async def serve(app: Starlette, listening: socket.socket, started: Callable[[], None]) -> None:
+    """Serve an `application` until a signal says to stop; ``started`` is called when it answers."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=20,
+        timeout_keep_alive=20,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=LARGEST,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    try:
+        await Server(config, app.state.service.streams, started).serve([listening])
+    finally:
+        await app.state.service.close()
 
 
 class Server(uvicorn.Server):
@@ -100,7 +124,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A socket that can be had at once."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -115,6 +139,18 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise ListenError(error.strerror or str(error)) from error
     return listening
+
+
+def address_of(listening: socket.socket, host: str) -> str:
+    """The address that a browser is given: of a socket that takes what comes from anywhere, the name it was asked for."""
+    found, port = listening.getsockname()[:2]
+    name = host if _is_any(found) and host not in ("", found) else found
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def _is_any(address: str) -> bool:
+    """Whether an address means every address of this machine."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_unspecified
 
 
 class _Greeting:
@@ -135,21 +171,33 @@ class _Greeting:
         stop = "Ctrl-C stops."
         if self._operators is not None:
             lines.append(self._link(self._operators))
-            if sys.stdin.isatty():
+            operators = self._operators
+            if on_enter(lambda: say([self._link(operators)])):
                 stop = "Enter prints a new sign-in link, Ctrl-C stops."
-                asyncio.get_running_loop().add_reader(sys.stdin, self._entered, self._operators)
-        _print([*lines, "", stop])
+        say([*lines, "", stop])
 
     def _link(self, operators: LinkOperators) -> str:
         return f"  Console  {self._address}{operators.link()}  (signs in once, within ten minutes)"
 
-    def _entered(self, operators: LinkOperators) -> None:
+
+def on_enter(act: Callable[[], None]) -> bool:
+    """Have something done whenever Enter is pressed; False where there is no terminal to press it on."""
+    if not sys.stdin.isatty():
+        return False
+    loop = asyncio.get_running_loop()
+
+    def entered() -> None:
         if sys.stdin.readline():
-            _print([self._link(operators)])
+            act()
         else:  # the terminal went away
-            asyncio.get_running_loop().remove_reader(sys.stdin)
+            loop.remove_reader(sys.stdin)
+
+    loop.add_reader(sys.stdin, entered)
+    return True
 
 
-def _print(lines: list[Any]) -> None:
-    sys.stdout.write("\n".join([*lines, ""]))
-    sys.stdout.flush()
+def say(lines: list[str]) -> None:
+    """Print lines at once; nobody may be reading them."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write("\n".join([*lines, ""]))
+        sys.stdout.flush()

@@ -165,10 +165,10 @@ class Console:
                 return await page(request)
             except (SojournError, ProblemError) as error:
                 if problems.status_of(error) >= 500:
-                    _log.error("%s %s: %s", request.method, request.url.path, error.code, exc_info=error)
+                    _log.error("%s: %s", _route(request), error.code, exc_info=error)
                 return self._failed(request, error)
             except Exception:
-                _log.exception("%s %s failed", request.method, request.url.path)
+                _log.exception("%s failed", _route(request))
                 text, hint = "This page failed, and nothing was changed by it.", "What went wrong is in the server's log."
                 return self._message(request, 500, "That did not work", text, hint, home=True)
 
@@ -330,3 +330,8 @@ class _Static(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update({"x-content-type-options": "nosniff", "cache-control": "no-cache"})
         return response
+
+
+def _route(request: Request) -> str:
+    """A request as logs name it: without ids, and without what its query says."""
+    return f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
