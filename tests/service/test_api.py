@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 import sojourn
+from sojourn import GamePolicy
+from sojourn.service import ServiceOptions
 from sojourn.service.application import OWNERS
 from sojourn.service.operations import ELSEWHERE, LEFT_OUT, OPERATIONS
 
@@ -121,6 +124,109 @@ def test_what_is_wrong_is_a_problem_that_says_so(
             assert says in problem["detail"]
             assert problem["status"] == status
             assert problem["type"] == f"urn:sojourn:{problem['code']}"
+
+    asyncio.run(scene())
+
+
+def test_a_path_says_which_methods_it_is_for(desk: Any) -> None:
+    async def scene() -> None:
+        async with desk() as it:
+            refused = await it.ask("PUT", "/v1/conversations")
+            assert refused.status_code == 405
+            assert refused.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+            asked = await it.ask("OPTIONS", "/v1/conversations", key="")
+            assert (asked.status_code, asked.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+            assert (await it.ask("HEAD", "/v1/conversations")).status_code == 200
+            assert (await it.ask("HEAD", "/v1/conversations", key="")).status_code == 401
+            assert (await it.ask("OPTIONS", "/nowhere")).status_code == 404
+
+    asyncio.run(scene())
+
+
+def test_any_version_is_a_star(desk: Any) -> None:
+    async def scene() -> None:
+        async with desk() as it:
+            made = await it.fine("POST", "/v1/conversations", json=MINE)
+            place, message = f"/v1/conversations/{made['id']}/messages", {"role": "user", "content": "Hello"}
+            for _ in range(2):
+                await it.fine("POST", place, json=message, headers={"If-Match": "*"})
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("value", ["\u00fc", "\u00ff" * 50, "x" * 5000, "a b", "'\"<>"])
+def test_headers_that_are_odd(value: str, desk: Any) -> None:
+    async def scene() -> None:
+        async with desk() as it:
+            raw = value.encode("latin-1")
+            answer = await it.ask("POST", "/v1/conversations", json=MINE, headers={"idempotency-key": raw})
+            assert answer.status_code in (201, 413, 422)
+            await it.problem(422, "POST", f"/v1/conversations/{'0' * 26}/messages", json={}, headers={"if-match": raw})
+            assert (await it.ask("GET", "/v1/contexts", key="", headers={"authorization": b"Bearer " + raw})).status_code == 401
+            assert (await it.ask("GET", "/v1/events", headers={"last-event-id": raw})).status_code == 422
+
+    asyncio.run(scene())
+
+
+def test_who_waits_for_a_turn_is_told_and_asks_again(desk: Any, served: Any) -> None:
+    async def scene() -> None:
+        headers = {"authorization": "Bearer admin-key"}
+        limits = {"long_poll": timedelta(seconds=0.2), "timeout": timedelta(seconds=0.1)}
+        async with desk(**limits) as it, served(it.app) as address:  # noqa: SIM117  # it would be too long
+            async with httpx.AsyncClient(base_url=address, headers=headers, timeout=20) as client:
+                game = await it.store.games.boot("table", "Grey", policy=GamePolicy(countdown=None, close_when="deadline"))
+                await it.store.games.submit_choice("table", "ann", "Ann", "up")
+                place = f"/v1/games/{game.id}/turns/next"
+                late = await client.get(place)
+                assert (late.status_code, late.json()["code"]) == (504, "service.timeout")
+                waiting = asyncio.create_task(client.get(place))
+                await it.store.games.close("table")
+                assert (await waiting).json()["number"] == 1
+                assert (await client.get(place, params={"turn": 1})).json()["number"] == 1
+
+    asyncio.run(scene())
+
+
+def test_who_waits_is_told_that_the_service_stops(desk: Any) -> None:
+    async def scene() -> None:
+        async with desk() as it:
+            game = await it.store.games.boot("table", "Grey", policy=GamePolicy(countdown=None))
+            await it.store.games.submit_choice("table", "ann", "Ann", "up")
+            waiting = asyncio.create_task(it.problem(503, "GET", f"/v1/games/{game.id}/turns/next"))
+            await asyncio.sleep(0.05)
+            it.app.state.service.streams.stop()
+            assert (await waiting)["code"] == "service.stopping"
+            await it.fine("GET", f"/v1/games/{game.id}")
+            assert (await it.problem(503, "GET", "/v1/events"))["code"] == "service.stopping"
+
+    asyncio.run(scene())
+
+
+def test_only_so_many_streams(desk: Any, served: Any) -> None:
+    async def scene() -> None:
+        async with desk(max_streams=1) as it, served(it.app) as address, httpx.AsyncClient(base_url=address) as client:
+            headers = {"authorization": "Bearer admin-key"}
+            async with client.stream("GET", "/v1/events", headers=headers) as response:
+                assert await anext(response.aiter_lines())
+                refused = await client.get("/v1/events", headers=headers)
+                assert (refused.status_code, refused.json()["code"]) == (503, "service.streams")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("options", [{"max_body": 0}, {"timeout": timedelta(0)}, {"per_second": -1.0}, {"max_streams": 0}])
+def test_limits_that_are_none(options: dict[str, Any]) -> None:
+    with pytest.raises(sojourn.InvalidValueError, match=next(iter(options))):
+        ServiceOptions(**options)
+
+
+def test_whoever_guesses_keys_is_slowed_down(desk: Any) -> None:
+    async def scene() -> None:
+        async with desk(strangers_per_second=1) as it:
+            answers = [(await it.ask("GET", "/v1/contexts", key=f"guess {number}")).status_code for number in range(15)]
+            assert answers[:10] == [401] * 10
+            assert 429 in answers[10:]
+            await it.fine("GET", "/v1/contexts")
 
     asyncio.run(scene())
 
@@ -293,6 +399,16 @@ def test_a_bad_cursor_or_kind_is_told_before_the_stream_begins(desk: Any) -> Non
         async with desk() as it:
             assert (await it.problem(422, "GET", "/v1/events?after=zzz"))["code"] == "cursor.invalid"
             assert (await it.problem(422, "GET", "/v1/events?kind=cat"))["code"] == "value.invalid"
+
+    asyncio.run(scene())
+
+
+def test_events_of_one_kind_need_the_scope_of_that_kind(desk: Any) -> None:
+    async def scene() -> None:
+        async with desk() as it:
+            it.app.state.service.streams.stop()
+            for path, status in (("?kind=conversation", 503), ("?kind=context", 403), ("", 403), ("?kind=cat", 403)):
+                await it.problem(status, "GET", f"/v1/events{path}", key="talker-key")
 
     asyncio.run(scene())
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 import sojourn
+from sojourn import GamePolicy
 from sojourn.testing.browser import BrowserMissingError, find_chromium
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>\u202e'
@@ -58,7 +60,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def filled(url: str) -> dict[str, str]:
     """A store with what every view shows, written by somebody who means harm."""
-    with sojourn.open(url) as store:
+    with sojourn.open(url, directory=False) as store:
         talk = store.conversations.get_or_create("mallory", channel="telegram", channel_user_id="m1", display_name=HOSTILE)
         store.conversations.update(talk.id, {"note" + HOSTILE: HOSTILE}, title=HOSTILE)
         for number in range(60):
@@ -68,7 +70,30 @@ def filled(url: str) -> dict[str, str]:
         for number in range(60):
             store.conversations.create(f"user {number:02}", title=f"talk {number:02}")
         store.contexts.add("found" + HOSTILE.replace("\u202e", ""), "note", HOSTILE, metadata={HOSTILE: HOSTILE})
-        return {"talk": talk.id, "context": "found" + HOSTILE.replace("\u202e", "")}
+        return {"talk": talk.id, "context": "found" + HOSTILE.replace("\u202e", ""), **_others(store)}
+
+
+def _others(store: sojourn.Store) -> dict[str, str]:
+    """Games, logins and workspaces of people who mean harm."""
+    name = HOSTILE.replace("\u202e", "")
+    game = store.games.boot("table" + name[:40], name[:100], policy=GamePolicy(countdown=timedelta(hours=1), close_when="all"))
+    store.games.update(None, {name: HOSTILE}, game_id=game.id)
+    for number in range(3):
+        store.games.join(None, f"u{number}{name}"[:60], f"{number}{name}"[:60], game_id=game.id)
+    for turn in range(3):
+        for number in range(3):
+            store.games.submit_choice(None, f"u{number}{name}"[:60], f"{number}{name}"[:60], f"{turn}{name}", game_id=game.id)
+        claim = store.games.narrate(None, game_id=game.id)
+        store.games.record_turn(None, turn + 1, f"Told {name}", token=claim.token, game_id=game.id)
+    store.games.submit_choice(None, f"u0{name}"[:60], f"0{name}"[:60], "mine", game_id=game.id)
+    for number in range(8):
+        client, agent = ("web", "cli")[number % 2] + name[:20] * (number == 0), HOSTILE.replace("\u202e", "")
+        store.logins.create("mallory" + name, client_type=client, user_agent=agent, ip="203.0.113.7", metadata={name: HOSTILE})
+    login = store.logins.list().items[0]
+    work = store.workspaces.start("implementer", project_id="garden", metadata={name: HOSTILE})
+    store.workspaces.start("architect", "wren", project_id="garden")
+    store.workspaces.claim(work.id, "src/<img src=x onerror=alert(3)>", project_id="garden")
+    return {"game": game.id, "login": login.id, "user": login.user_id, "work": work.id}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +136,15 @@ def _views(filled: dict[str, str]) -> dict[str, str]:
     return {
         "overview": "/",
         "sessions": "/sessions",
-        "sessions-none": "/sessions?filter=kind:game",
+        "sessions-none": "/sessions?filter=kind:game+owner:nobody",
+        "games": "/games",
+        "game": f"/games/{filled['game']}",
+        "logins": "/logins",
+        "logins-of": f"/logins?user={quote(filled['user'])}",
+        "login": f"/sessions/{filled['login']}",
+        "workspaces": "/workspaces",
+        "project": "/workspaces?project=garden",
+        "workspace": f"/sessions/{filled['work']}",
         "session": f"/sessions/{filled['talk']}",
         "conversations": "/conversations",
         "search": "/conversations?words=flight",
