@@ -66,7 +66,7 @@ class Copying:
     source: Unit
     target: Unit
     rate: int | None = None
-    told: Callable[[int, int], None] = lambda *_: None
+    told: Callable[[int, int], None] = lambda _done, _total: None
     _owners: set[str] = field(default_factory=set)
 
     async def count(self) -> Counter[str]:
