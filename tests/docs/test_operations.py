@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
+from unittest.mock import patch
 
 import pytest
 
@@ -700,7 +701,7 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("sojourn.open", "UnavailableError"): lambda lab: sojourn.open("sqlite:////dev/null/app.db"),
     ("sojourn.open", "CorruptError"): open_other,
     ("sojourn.open", "SchemaError"): open_newer,
-    ("sojourn.open", "UnsupportedError"): lambda lab: sojourn.open("postgresql://localhost/app"),
+    ("sojourn.open", "UnsupportedError"): lambda lab: on_a_network(lab),
     ("Store.for_tenant", "InvalidValueError"): lambda lab: lab.store.for_tenant(""),
     ("Store.watch", "InvalidValueError"): lambda lab: lab.store.watch("dialogue"),
     ("Store.watch", "InvalidCursorError"): lambda lab: next(iter(lab.store.watch(after="x"))),
@@ -973,9 +974,21 @@ def foreign_directory(lab: Lab) -> object:
         return store.directory.add_user("ann")
 
 
+def on_a_network(lab: Lab) -> object:
+    with patch("sojourn.engines.sqlite.connections._file_system", lambda path: "nfs4"):
+        return sojourn.open(f"sqlite:///{lab.path}.on-nfs")
+
+
+def twice_a_world(lab: Lab) -> object:
+    for _ in range(2):
+        lab.store.directory.add_world("w", "W")
+    return None
+
+
 def stale_proof(lab: Lab) -> object:
     one = idle(lab)
-    return one.logins.require_fresh(one.logins.authenticate(one.token), MINUTE)
+    one.logins.require_fresh(one.logins.authenticate(one.token), MINUTE)
+    return None
 
 
 RAISES.update(
@@ -1058,7 +1071,7 @@ RAISES.update(
         ("Directory.add_user", "NameTakenError"): lambda lab: [lab.store.directory.add_user("ann") for _ in range(2)],
         ("Directory.add_user", "InvalidNameError"): lambda lab: lab.store.directory.add_user(" "),
         ("Directory.add_user", "UnsupportedError"): foreign_directory,
-        ("Directory.add_world", "ConflictError"): lambda lab: [lab.store.directory.add_world("w", "W") for _ in range(2)],
+        ("Directory.add_world", "ConflictError"): twice_a_world,
         ("Directory.add_character", "NotFoundError"): lambda lab: lab.store.directory.add_character("stranger", None, "X"),
         ("Directory.rename_character", "NotFoundError"): lambda lab: lab.store.directory.rename_character("x", "X"),
         ("Directory.move_character", "NotFoundError"): lambda lab: lab.store.directory.move_character("x", "x"),
