@@ -23,6 +23,7 @@ GROUPS: Final = (
         (
             ("conversation", "what people and an application have said to each other, over all channels"),
             ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
+            ("game", "games that are played turn by turn, also here in the terminal"),
             ("workspace", "who is at work in a project, in which role, on what"),
             ("status", "who am I here (also: st)"),
             ("login", "who is signed in, on which devices"),
@@ -43,6 +44,7 @@ GROUPS: Final = (
             ("import", "take over another program's data"),
             ("export", "write sessions as JSON lines"),
             ("load", "read what export wrote"),
+            ("copy", "copy everything from one store to another, on any engine"),
         ),
     ),
     (
@@ -54,6 +56,7 @@ GROUPS: Final = (
             ("restore", "put a backup in the store's place"),
             ("erase", "remove one person from everything, with a receipt"),
             ("migrate", "make a store, or bring its schema forward"),
+            ("bench", "measure a store from here"),
             ("completion", "shell completion for bash or zsh"),
         ),
     ),
@@ -63,6 +66,8 @@ GROUPS: Final = (
 _MODULES: Final = {
     "export": "transfer",
     "load": "transfer",
+    "copy": "copies",
+    "bench": "benching",
     "import": "imports",
     "sweep": "store",
     "erase": "store",
@@ -100,7 +105,7 @@ class RootParser(Parser):
             return f"'sojourn --{word}'"
         if OTHER_WORDS.get(word) in self.children():
             return f"'sojourn {OTHER_WORDS[word]}'"
-        for noun in ("conversation", "session", "context", "workspace", "login"):
+        for noun in ("conversation", "session", "context", "workspace", "login", "game"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:
