@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -97,13 +98,15 @@ async def _redis(opening: Opening) -> Engine:
 def driver_of(url: str) -> Any:
     """The package of the PostgreSQL engine; `UnsupportedError` where its driver is not installed."""
     try:
-        from sojourn.engines import postgres
-        from sojourn.engines.postgres import aio, engine, schema, settings  # noqa: F401  # attributes of the package
+        for part in ("aio", "engine", "schema", "settings"):
+            import_module(f"sojourn.engines.postgres.{part}")
     except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
         raise UnsupportedError(
             f"{shown_url(url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
         ) from error
-    return postgres
+    return import_module("sojourn.engines.postgres")
 
 
 async def _postgres(opening: Opening) -> Engine:
