@@ -196,8 +196,8 @@ class AsyncStore:
         while await self._engine.purge(_ERASE_ROWS) >= _ERASE_ROWS:
             continue
         receipt = Erased(owner, sessions, entries, aliases, leases)
-        log = () if rows.settled else (_LOG_IN_USE,)
-        return replace(receipt, outside=(*receipt.outside, *self.capabilities.copies, *rows.outside, *log))
+        more = rows.outside if rows.settled else (*rows.outside, _LOG_IN_USE)
+        return replace(receipt, outside=(*receipt.outside, *more))
 
     def export(self, *, kinds: Iterable[str] = KINDS, owner: str | int | None = None) -> AsyncIterator[str]:
         """The tenant's sessions, entries and aliases as lines of JSON; `load` takes them back."""

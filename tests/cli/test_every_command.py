@@ -113,7 +113,7 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo", "game play", "login rotate"}
+ELSEWHERE = {"demo", "game play", "copy", "bench", "login rotate"}
 """Commands with words of their own, for people alone, or that read standard input, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"

@@ -36,6 +36,10 @@ ELSEWHERE: Final = {
     # of HTTP, and of what web applications are made with
     "Cache", "Clear", "Control", "Cookie", "Fetch", "Host", "Sec", "Set", "Site", "Vary", "multipart", "proxy",
     "Domain", "Lax", "Security", "Strict", "Transport", "localStorage",
+    # of PostgreSQL and what stands before it
+    "CREATE", "DELETE", "EXECUTE", "INSERT", "SELECT", "UPDATE", "SOJOURN_PGBOUNCER", "SOJOURN_TEST_EVERYTHING",
+    "application_name", "max_prepared_statements", "search_path", "sslmode", "target_session_attrs",
+    "synchronous_standby_names", "wal_writer_delay",
     # what pages make up: users, channels, files, functions
     "alice", "ada", "acme", "globex", "telegram", "mail", "web", "sms", "reply", "d9", "crash", "message_id", "first",
     "countdown_started",  # of GameGirl Color

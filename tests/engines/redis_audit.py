@@ -112,7 +112,7 @@ class _Tenant:
         self._check_lists()
         self._check_logs()
         self._check_names()
-        assert self.names - {"kinds"} <= {n for letter in "sekpacnlrouwf" for n in self.of(letter)}
+        assert self.names - {"kinds"} <= {n for letter in "sekpinlrouwf" for n in self.of(letter)}
         assert not self.of("w")
 
     def _check_lists(self) -> None:
@@ -122,12 +122,12 @@ class _Tenant:
             owner = [f":o:{escape(row['o'])}"] if "o" in row else []
             if row["s"] == "deleted":
                 for group in owner:
-                    wanted[f"c:{head}{group}"][name] = 0
+                    wanted[f"i:{head}{group}"][f"c{name}"] = 0
                 continue
             for group in ["", *owner, *(f":t:{escape(tag)}" for tag in json.loads(row.get("t", "[]")))]:
-                wanted[f"c:{head}{group}"][name] = 0
-                wanted[f"a:{head}{group}"][f"{int(row['b']):016}{name}"] = 0
-        assert {name: dict(self.get(name)) for name in (*self.of("a"), *self.of("c"))} == wanted
+                wanted[f"i:{head}{group}"][f"c{name}"] = 0
+                wanted[f"i:{head}{group}"][f"a{int(row['b']):016}{name}"] = 0
+        assert {name: dict(self.get(name)) for name in self.of("i")} == wanted
         kinds = {row["k"] for row in self.sessions.values()}
         assert kinds <= set(self.get("kinds") if "kinds" in self.names else ())
 

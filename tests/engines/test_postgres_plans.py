@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -178,7 +179,8 @@ def test_lists_walk_an_index_in_its_order(store: Store, order: SessionOrder, nar
 
 
 def test_counts_dues_and_events(store: Store) -> None:
-    for narrowed, index in (({"owner": "person 3"}, "session_owner_"), ({"tag": "tag 3"}, "tag_")):
+    cases: tuple[tuple[dict[str, Any], str], ...] = (({"owner": "person 3"}, "session_owner_"), ({"tag": "tag 3"}, "tag_"))
+    for narrowed, index in cases:
         with store.plans() as lines:
             for _ in range(TIMES):
                 run_sync(store.engine.count(TENANT, KIND, **narrowed))  # of a whole kind every row counts, whatever the plan

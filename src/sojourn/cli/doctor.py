@@ -184,6 +184,12 @@ class _Looks:
                 yield from self._sqlite()
             case "postgres":
                 yield from _postgres(self._facts)
+            case "redis":
+                from sojourn.cli.doctor_redis import look
+
+                yield from (Finding(*found) for found in look(self._facts))
+            case _:  # memory
+                return
 
     def _sqlite(self) -> Iterator[Finding]:
         facts = self._facts
@@ -207,6 +213,9 @@ class _Looks:
         )
 
     def _integrity(self) -> Iterator[Finding]:
+        if self._facts.get("engine") == "redis":
+            yield Finding("integrity", "ok", "the server checks its files when it loads them; nothing else is looked at here.")
+            return
         damage = self._store.check()
         if not damage:
             yield Finding("integrity", "ok", "nothing is damaged.")
@@ -223,6 +232,9 @@ class _Looks:
         yield self._swept(Finding("folds", "warning", text, self._runner()))
 
     def _index(self) -> Iterator[Finding]:
+        if not self._store.capabilities.search:
+            yield Finding("search index", "ok", "none: this engine does not search.")
+            return
         waiting = int(self._facts.get("unindexed", 0))
         if waiting <= _BACKLOG:
             text = f"{many(waiting, 'commit')} waiting, which is fine." if waiting else "up to date."

@@ -44,6 +44,7 @@ GROUPS: Final = (
             ("import", "take over another program's data"),
             ("export", "write sessions as JSON lines"),
             ("load", "read what export wrote"),
+            ("copy", "copy everything from one store to another, on any engine"),
         ),
     ),
     (
@@ -55,6 +56,7 @@ GROUPS: Final = (
             ("restore", "put a backup in the store's place"),
             ("erase", "remove one person from everything, with a receipt"),
             ("migrate", "make a store, or bring its schema forward"),
+            ("bench", "measure a store from here"),
             ("completion", "shell completion for bash or zsh"),
         ),
     ),
@@ -64,6 +66,8 @@ GROUPS: Final = (
 _MODULES: Final = {
     "export": "transfer",
     "load": "transfer",
+    "copy": "copies",
+    "bench": "benching",
     "import": "imports",
     "sweep": "store",
     "erase": "store",

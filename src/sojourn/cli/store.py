@@ -234,7 +234,19 @@ def _schema_of(call: Call) -> _Schema:
         return _Schema(schema.VERSION, lambda: schema_of(call), script)
     if call.url.partition(":")[0].lower() in ("postgres", "postgresql"):
         return _postgres_schema(call)
-    raise UnsupportedError(f"{call.place} has no schema to bring forward.", hint="Files and PostgreSQL databases have one.")
+    if call.url.partition("://")[0].partition("+")[0].lower() in ("redis", "rediss", "valkey", "valkeys"):
+        return _redis_schema(call)
+    raise UnsupportedError(f"{call.place} has no schema to bring forward.", hint="Files and servers have one.")
+
+
+def _redis_schema(call: Call) -> _Schema:
+    from sojourn.engines.redis import opening
+    from sojourn.engines.redis.address import read_url
+    from sojourn.shell.bridge import run_sync
+
+    place = read_url(call.url)
+    script = f"-- Redis has no schema but one key: opening the store makes it ({place.prefix}:store).\n"
+    return _Schema(opening.SCHEMA, lambda: run_sync(opening.schema_of(place)), lambda _: script)
 
 
 def _postgres_schema(call: Call) -> _Schema:

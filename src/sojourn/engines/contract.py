@@ -77,8 +77,6 @@ class Capabilities:
     processes: bool = True
     """Several processes may open the same store."""
     backup: bool = False
-    copies: tuple[str, ...] = ()
-    """Where copies of what is erased may stay for a while, beyond the engine's reach; the receipt of an erasure names them."""
 
 
 @dataclass(frozen=True, slots=True)

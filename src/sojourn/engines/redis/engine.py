@@ -31,11 +31,7 @@ from sojourn.engines.redis.talk import Talk
 from sojourn.engines.redis.upkeep import Upkeep
 from sojourn.errors import InvalidValueError, UnsupportedError
 
-CAPABILITIES: Final = Capabilities(
-    engine="redis",
-    search=False,
-    copies=("the append-only file and the snapshots of the server and its replicas, until they are written anew",),
-)
+CAPABILITIES: Final = Capabilities(engine="redis", search=False)
 
 
 class RedisEngine:

@@ -18,7 +18,7 @@ local function strip(id, row)
   local session = { id = id, kind = row[1], owner = owner }
   if row[2] ~= 'deleted' then
     place('ZREM', session, row[2], tonumber(row[3]), row[4] or '[]', true)
-    call('ZADD', mine .. 'c:' .. escape(row[1]) .. ':deleted:o:' .. escape(owner), 0, id)
+    call('ZADD', mine .. 'i:' .. escape(row[1]) .. ':deleted:o:' .. escape(owner), 0, 'c' .. id)
     call('ZREM', KEYS[2], member)
   end
   call('ZREM', KEYS[4], member)
@@ -74,7 +74,7 @@ local function erase_session(id)
     return false
   end
   leases = leases + cut_leases(id, row[5], ARGV[7])
-  call('ZREM', mine .. 'c:' .. escape(row[1]) .. ':deleted:o:' .. escape(owner), id)
+  call('ZREM', mine .. 'i:' .. escape(row[1]) .. ':deleted:o:' .. escape(owner), 'c' .. id)
   call('HDEL', key, 'o', 'z')
   call('HSET', key, 'h', '')
   call('ZADD', KEYS[4], now, escape(ARGV[6]) .. ':' .. id)

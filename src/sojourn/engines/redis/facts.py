@@ -52,6 +52,7 @@ async def facts(talk: Talk) -> dict[str, Any]:
         found.update((name, _number(info[name])) for name in _WANTED if name in info)
     if isinstance(clock, list):
         there = int(clock[0]) * 1_000_000 + int(clock[1])
+        found["clock"] = there
         found["clock_ahead"] = max(0, before - there) or min(0, after - there)
     for name, reply in zip(_SETTINGS, settings, strict=True):
         if isinstance(reply, list) and len(reply) > 1:

@@ -75,12 +75,10 @@ class Shard:
         kinds = f"{self.tenant(tenant)}kinds".encode()
         return [kinds, *(self.key(tenant, letter, owner) for letter in "urnlo")]
 
-    def list(
-        self, tenant: str, kind: str, state: str, *, created: bool, owner: str | None = None, tag: str | None = None
-    ) -> bytes:
-        """Ids in the order of creation, or of activity."""
+    def list(self, tenant: str, kind: str, state: str, *, owner: str | None = None, tag: str | None = None) -> bytes:
+        """Ids, each by activity and by creation."""
         group = f":t:{escape(tag)}" if tag is not None else f":o:{escape(owner)}" if owner is not None else ""
-        return f"{self.tenant(tenant)}{'c' if created else 'a'}:{escape(kind)}:{state}{group}".encode()
+        return f"{self.tenant(tenant)}i:{escape(kind)}:{state}{group}".encode()
 
 
 class Shards:

@@ -34,6 +34,7 @@ class Lists:
             (query.owner or "").encode() if query.tag is not None else b"",
             b"" if query.active_before is None else b"%d" % query.active_before,
             (query.home or "").encode(),
+            b"c" if query.order in ("created", "oldest") else b"a",
         )
         asked = talk.asked(query.tenant, query.home)
         replies = await talk.ask_all(
@@ -78,9 +79,9 @@ class Lists:
             named = shard.tenant(tenant).encode()
             return int(await talk.ask(talk.scripts.counted.call(_lists(shard, query), b"", named, home.encode())))
         replies = await talk.ask_all(
-            [Command(b"ZCARD", shard.list(tenant, kind, "active", created=True, owner=owner, tag=tag)) for shard in talk.shards]
+            [Command(b"ZCARD", shard.list(tenant, kind, "active", owner=owner, tag=tag)) for shard in talk.shards]
         )
-        return sum(replies)
+        return sum(replies) // 2  # a list has each session twice
 
     async def recent(
         self, tenant: str, kind: str, tag: str | None, owner: str | None, home: str | None, active_after: int
@@ -90,9 +91,9 @@ class Lists:
         since, only = f"{max(0, active_after):0{_STAMP}}".encode(), escape(tenant).encode()
         commands = []
         for shard in talk.asked(tenant, home):
-            lists = [shard.list(tenant, kind, "active", created=made, owner=owner, tag=tag) for made in (False, True)]
+            keys = shard.list(tenant, kind, "active", owner=owner, tag=tag), shard.due
             own = shard.tenant(tenant).encode()
-            commands.append(talk.scripts.recent.call([*lists, shard.due], talk.time(), own, since, only, (home or "").encode()))
+            commands.append(talk.scripts.recent.call(keys, talk.time(), own, since, only, (home or "").encode()))
         return sum(int(reply) for reply in await talk.ask_all(commands))
 
     async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> list[Session]:
@@ -107,9 +108,8 @@ class Lists:
 
 
 def _lists(shard: Shard, query: SessionQuery) -> list[bytes]:
-    created = query.order in ("created", "oldest")
     return [
-        shard.list(query.tenant, kind, state, created=created, owner=query.owner if query.tag is None else None, tag=query.tag)
+        shard.list(query.tenant, kind, state, owner=query.owner if query.tag is None else None, tag=query.tag)
         for kind in query.kinds
         for state in query.states
     ]

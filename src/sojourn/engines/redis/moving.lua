@@ -1,6 +1,6 @@
 -- What moves a session elsewhere: another phase, state, deadline, activity bucket, tags, data. Also what saves a new one.
--- Lists: by activity and by creation, of all sessions of its kind and state, of its owner, of each of its tags. A deleted one is
--- in its owner's list by creation, for an erasure, and in that of the shard's deleted sessions, for purging.
+-- Lists: see places.lua. A deleted session is in its owner's by creation, for an erasure, and in that of the shard's deleted
+-- sessions, for purging.
 
 function moving_part()
   local part, place = {}, place_part()
@@ -60,7 +60,7 @@ function moving_part()
     if draft.state == 'deleted' then
       call('ZADD', KEYS[5], now, escape(batch.tenant) .. ':' .. draft.id)
       if draft.owner then
-        call('ZADD', mine .. 'c:' .. escape(draft.kind) .. ':deleted:o:' .. escape(draft.owner), 0, draft.id)
+        call('ZADD', mine .. 'i:' .. escape(draft.kind) .. ':deleted:o:' .. escape(draft.owner), 0, 'c' .. draft.id)
       end
     else
       place('ZADD', draft, draft.state, draft.bucket, tags, everything)

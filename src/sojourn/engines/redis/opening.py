@@ -59,6 +59,17 @@ async def _prepare(talk: Talk, *, migrate: bool) -> None:
     talk.use_shards(store["shards"])
 
 
+async def schema_of(place: Place) -> int:
+    """The schema of the store that is there; 0 where there is none yet."""
+    engine = RedisEngine(place)
+    try:
+        key = f"{place.prefix}:store".encode()
+        (reply,) = await engine.talk.driver.ask([Command(b"HGETALL", key)])
+        return _read(engine.talk, reply).get("schema", 0)
+    finally:
+        await engine.close()
+
+
 def _check_server(talk: Talk, info: object) -> None:
     """Refuse a server that is too old; one that does not say what it is, is taken as it is."""
     if isinstance(info, NoPermissionError):

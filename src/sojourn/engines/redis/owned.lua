@@ -5,9 +5,9 @@
 local limit, found = tonumber(ARGV[4]), {}
 for _, kind in ipairs(call('SMEMBERS', KEYS[1])) do
   for _, state in ipairs({ 'active', 'pending', 'ended', 'archived', 'deleted' }) do
-    local list = mine .. 'c:' .. escape(kind) .. ':' .. state .. ':o:' .. escape(ARGV[3])
-    for _, id in ipairs(#found < limit and call('ZRANGE', list, 0, limit - #found - 1) or {}) do
-      found[#found + 1] = '"' .. id .. '"'
+    local list = mine .. 'i:' .. escape(kind) .. ':' .. state .. ':o:' .. escape(ARGV[3])
+    for _, id in ipairs(#found < limit and call('ZRANGEBYLEX', list, '[c', '(d', 'LIMIT', 0, limit - #found) or {}) do
+      found[#found + 1] = '"' .. string.sub(id, 2) .. '"'
     end
   end
 end

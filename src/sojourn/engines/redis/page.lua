@@ -1,18 +1,25 @@
 -- The first members, in order, of this shard's part of a list.
--- KEYS: sorted sets whose members begin with what orders them. ARGV[3]: '1' for descending. ARGV[4]: the member to start
+-- KEYS: lists (places.lua). ARGV[3]: '1' for descending. ARGV[4]: the member to start
 -- behind, '' for the beginning. ARGV[5]: how many. ARGV[6]: only of this owner. ARGV[7]: only active before this instant.
--- ARGV[8]: only of this home.
--- Answers the members, all of one width, put together.
+-- ARGV[8]: only of this home. ARGV[9]: 'a' by activity, 'c' by creation.
+-- Answers the members without that letter, all of one width, put together.
 
 local descending, limit = ARGV[3] == '1', tonumber(ARGV[5])
 local owner, before, home = ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local found, stopped = {}, {}
+local first, behind = '[' .. ARGV[9], '(' .. string.char(string.byte(ARGV[9]) + 1)
 
 local function walk(key, start)
+  local rows
   if descending then
-    return call('ZREVRANGEBYLEX', key, start == '' and '+' or '(' .. start, '-', 'LIMIT', 0, limit)
+    rows = call('ZREVRANGEBYLEX', key, start == '' and behind or '(' .. ARGV[9] .. start, first, 'LIMIT', 0, limit)
+  else
+    rows = call('ZRANGEBYLEX', key, start == '' and first or '(' .. ARGV[9] .. start, behind, 'LIMIT', 0, limit)
   end
-  return call('ZRANGEBYLEX', key, start == '' and '-' or '(' .. start, '+', 'LIMIT', 0, limit)
+  for i, row in ipairs(rows) do
+    rows[i] = string.sub(row, 2)
+  end
+  return rows
 end
 
 local function wanted(member)

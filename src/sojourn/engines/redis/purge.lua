@@ -12,7 +12,7 @@ local function remove(id, member, row)
   local home, owner, kind = row[1], row[2], row[3]
   cut_leases(id, home, ARGV[6])
   if owner then
-    call('ZREM', mine .. 'c:' .. escape(kind) .. ':deleted:o:' .. escape(owner), id)
+    call('ZREM', mine .. 'i:' .. escape(kind) .. ':deleted:o:' .. escape(owner), 'c' .. id)
   end
   for _, log in ipairs(row[4] and cjson.decode(row[4]) or {}) do
     call('ZREM', mine .. 'f:' .. log[1], id)

@@ -12,6 +12,7 @@ from sojourn.engines.redis.talk import Talk
 
 _LIVES: Final = (b"%d" % OPERATION_LIFE, b"%d" % EVENT_LIFE)
 _LEASES: Final = json.dumps(leases_of("")).encode()
+_FILES: Final = ("the append-only file and the snapshots of the server and its replicas, until they are written anew",)
 _MOST: Final = 500
 """Rows that one call of a script removes: the server does nothing else meanwhile."""
 _SESSIONS: Final = 100
@@ -56,7 +57,7 @@ class Upkeep:
             if anything:
                 busy.append((shard, sessions))
         if not busy:
-            return ErasedRows(0, 0, 0, 0, complete=True)
+            return ErasedRows(0, 0, 0, 0, complete=True, outside=_FILES)
         names, done = await self._forget(tenant, [owner, *(one for _, sessions in busy for one in sessions)], limit)
         counts = [0, 0, names, 0]
         left = limit - names
@@ -69,7 +70,7 @@ class Upkeep:
             left -= sum(rows)
             done = done and whole and len(sessions) < most
         removed, entries, aliases, leases = counts
-        return ErasedRows(removed, entries, aliases, leases, complete=done)
+        return ErasedRows(removed, entries, aliases, leases, complete=done, outside=_FILES)
 
     async def _forget(self, tenant: str, targets: list[str], limit: int) -> tuple[int, bool]:
         talk, named = self._talk, json.dumps(targets, ensure_ascii=False).encode()

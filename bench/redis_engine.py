@@ -1,6 +1,6 @@
 """What the Redis engine costs beside the client library alone: ratios from interleaved rounds against one server.
 
-    PYTHONPATH=src python bench/spike_redis.py
+    PYTHONPATH=src python -m bench.redis_engine
 
 "raw" is redis-py with one small script per operation (a counter and a push, no guards, no index, no event).
 """
@@ -194,6 +194,38 @@ def sizes(url: str) -> None:
     raw.close()
 
 
+def login_sizes(url: str) -> None:
+    """What a login costs: a session with an owner and a deadline, one for each of many users, its lists included."""
+    raw, engine = redis.Redis.from_url(url), AsyncRedisEngine(url + "?prefix=logins")
+    users = 20_000
+
+    def login(number: int) -> Batch:
+        home = f"user{number}"
+        made = Create(
+            new_id(home), "login", owner=home, data={"agent": "Firefox"}, deadline=Deadline(after=10**12), bucket=60_000_000
+        )
+        return Batch(TENANT, home, (made,))
+
+    async def fill() -> None:
+        await engine.commit(login(users))
+        start = int(raw.info("memory")["used_memory"])
+        for first in range(0, users, 1000):
+            await asyncio.gather(*(engine.commit(login(number)) for number in range(first, first + 1000)))
+        total = (int(raw.info("memory")["used_memory"]) - start) / users
+        kinds: dict[str, float] = {}
+        for key in raw.scan_iter("logins*", count=10_000):
+            name = key.decode().partition("}:")[2].split(":")
+            kind = name[0] if len(name) == 1 else f"{name[1]}{' of an owner' if ':o:' in key.decode() else ''}"
+            kinds[kind] = kinds.get(kind, 0) + (raw.memory_usage(key, samples=0) or 0)
+        print(f"{'bytes per login, all in all':52} {total:9,.0f}")
+        for kind, size in sorted(kinds.items(), key=lambda item: -item[1]):
+            print(f"{'  of which ' + kind:52} {size / users:9,.1f}")
+        await engine.close()
+
+    asyncio.run(fill())
+    raw.close()
+
+
 def trips_and_times(url: str) -> None:
     engine, raw = RedisEngine(url + "?prefix=sizes"), redis.Redis.from_url(url)
     alias = AliasKey("user1", "current", "user1")
@@ -284,6 +316,7 @@ def main() -> None:
     print(find_redis(), "; redis-py", redis.__version__)
     with redis_server() as server:
         sizes(server.url)
+        login_sizes(server.url)
         trips_and_times(server.url)
         asyncio.run(server_figures(server.url))
     with redis_server() as server:
