@@ -33,7 +33,9 @@ class Lists:
         asked once more for all of them.
         """
         asked = self._talk.asked(query.tenant, query.home)
-        share = min(query.limit, 2 * -(-query.limit // len(asked)) + _SPARE)
+        share = query.limit
+        if query.owner is None:  # whose sessions are mostly of one home, and so of one shard
+            share = min(query.limit, 2 * -(-query.limit // len(asked)) + _SPARE)
         rows = dict(zip(asked, await self._rows(query, asked, share), strict=True))
         descending = query.order in ("activity", "created")
 
