@@ -291,7 +291,7 @@ class EntryPages:
         self._query = query
         self._ranges = None if query is None else query.ranges
         self._found: list[Entry] = []
-        self.now = 0
+        self.now: int = 0
         """The time of the first reply, and the session as that showed it."""
         self.row: list[Any] = []
 
