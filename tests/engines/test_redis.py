@@ -1009,6 +1009,7 @@ def test_pages_of_many_shards_are_those_of_one(server: Server, crowd: int) -> No
         made = Create(new_id(home), "note", owner="ann", active_at=NOW - dice.randrange(9) * MINUTE, bucket=MINUTE)
         for one in (memory, engine):
             assert run_sync(one.commit(Batch(TENANT, home, (made,)))).refusal is None
+    run_sync(engine.list(SessionQuery(TENANT, ("note",))))  # now the server knows the scripts
     for order in ("activity", "created", "idle", "oldest"):
         for limit in (1, 7, 50, 500):
             after = None
