@@ -59,6 +59,10 @@ class Verified:
         return self.source == self.target
 
 
+def _nobody(done: int, total: int) -> None:
+    """Hears nothing."""
+
+
 @dataclass(slots=True)
 class Copying:
     """One copy. ``rate``: lines a second at most. ``told`` hears how many sessions were looked at, and of how many."""
@@ -66,7 +70,7 @@ class Copying:
     source: Unit
     target: Unit
     rate: int | None = None
-    told: Callable[[int, int], None] = lambda *_: None
+    told: Callable[[int, int], None] = _nobody
     _owners: set[str] = field(default_factory=set)
 
     async def count(self) -> Counter[str]:

@@ -302,7 +302,7 @@ class _Loading:
             row["counters"],
             tuple(row["tags"]),
             base=None if base is None else (base[0], base[1]),
-            bucket=SECOND,
+            bucket=_width(row["active_at"], row["bucket"]),
             created_at=row["created_at"],
             active_at=row["active_at"],
             ended_at=row["ended_at"],
@@ -337,6 +337,11 @@ class _Loading:
         redact = (Redact(row["id"], tuple(row["redacted"])),) if row["redacted"] else ()
         await self._unit.commit(row["home"], activate, *redact)
         self._counts["sessions"] += 1
+
+
+def _width(active_at: int, bucket: int) -> int:
+    """A width of buckets that puts this activity where it was; a second where that cannot be."""
+    return bucket if 0 < bucket <= active_at < 2 * bucket else SECOND
 
 
 def _new_entry(row: Mapping[str, Any], session: Mapping[str, Any]) -> NewEntry:

@@ -157,6 +157,24 @@ def test_mistakes_are_said(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("engine", [name for name in EnginePlaces.available() if name != "memory"])
+def test_who_is_logged_in_stays_so(
+    engine: str, places: EnginePlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy has what an export must not have: a token goes on working, and one that was revoked does not."""
+    url, place = f"sqlite:///{tmp_path / 'logins.db'}", places.fresh(engine, tmp_path)
+    with sojourn.open(url) as store:
+        ann, bob = [store.directory.add_user(name) for name in ("ann", "bob")]
+        kept, revoked = store.logins.create(ann), store.logins.create(bob)
+        store.logins.revoke_token(revoked.token)
+    code, out = run(capsys, "copy", url, url_of(place))
+    assert code == 0, out
+    with sojourn.open(place.url, engine=EngineOptions(more=place.options.more)) as copy:
+        assert copy.logins.authenticate(kept.token).user_id == ann
+        with pytest.raises(sojourn.SojournError):
+            copy.logins.authenticate(revoked.token)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", [name for name in EnginePlaces.available() if name != "memory"])
 def test_a_copy_that_was_killed_is_taken_up(

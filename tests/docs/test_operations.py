@@ -490,7 +490,7 @@ def described(part: str) -> dict[tuple[str, str], Any]:
     return {(name, case): text for name, known in FACTS.items() for case, text in known.get(part, {}).items()}
 
 
-TRIPS |= game_operations.TRIPS
+TRIPS.update(game_operations.TRIPS)
 
 
 def test_every_number_of_round_trips_is_counted() -> None:
@@ -957,7 +957,7 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
 }
 
 
-RAISES |= game_operations.RAISES
+RAISES.update(game_operations.RAISES)
 
 
 def late(lab: Lab) -> SignedIn:

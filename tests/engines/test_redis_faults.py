@@ -204,7 +204,7 @@ def test_a_server_with_no_room_for_clients_is_unavailable(colour: Colour) -> Non
         for client in held:
             client.ping()
         engine = colour.open(small.url)
-        with pytest.raises(UnavailableError, match="max number of clients"):
+        with pytest.raises(UnavailableError):  # which says why, unless the server hung up before it was asked
             colour.run(create(engine))
         for client in held:
             client.close()

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from sojourn import ConflictError, EndedError, GamePolicy, LeaseHeldError, NotFoundError, SojournError
-from sojourn.testing.simulation import RaceLostError, Simulation, explore
-from tests.games.checking import Ledger, check, every_window_can_close
+from sojourn import (
+    AsyncGames,
+    AsyncStore,
+    ConflictError,
+    EndedError,
+    Game,
+    GamePolicy,
+    LeaseHeldError,
+    NotFoundError,
+    SojournError,
+    Submitted,
+    Swapped,
+    Turn,
+)
+from sojourn.testing.simulation import Operation, RaceLostError, Simulation, explore
+from tests.games.checking import Ledger, check, every_window_can_close, shown
 
 HERE = "here"
 SEEDS = 400
 MANY = pytest.mark.parametrize("seeds", [SEEDS, pytest.param(range(SEEDS, 6000), marks=pytest.mark.campaign, id="campaign")])
 
 
-def pressing(games, ledger, user, choice="north", key=None, **more):
+def pressing(
+    games: AsyncGames, ledger: Ledger, user: str, choice: str = "north", key: str | None = None, **more: Any
+) -> Operation[Submitted]:
     """An operation that presses and notes the answer."""
     key = key or f"{user}/{choice}"
 
-    async def press():
+    async def press() -> Submitted:
         answer = await games.submit_choice(HERE, user, user.title(), choice, key=key, **more)
         return ledger.note(key, user, choice, answer)
 
     return press
 
 
-async def seated(simulation: Simulation, *people: str, warm: bool = True, **policy):
+async def seated(
+    simulation: Simulation, *people: str, warm: bool = True, **policy: Any
+) -> tuple[AsyncStore, dict[str, AsyncStore]]:
     """A store for each of the people, with a game they sit in."""
     first = simulation.store(games=GamePolicy(**policy))
     await first.games.boot(HERE, "Race")
@@ -50,7 +69,7 @@ async def the_last_two_press_at_once(simulation: Simulation) -> None:
 
 
 @MANY
-def test_the_last_two_press_at_once_and_the_turn_always_closes(seeds):
+def test_the_last_two_press_at_once_and_the_turn_always_closes(seeds: int | Iterable[int]) -> None:
     explore(the_last_two_press_at_once, seeds=seeds)
 
 
@@ -70,11 +89,11 @@ async def everybody_opens_the_window(simulation: Simulation) -> None:
 
 
 @MANY
-def test_one_press_is_the_first(seeds):
+def test_one_press_is_the_first(seeds: int | Iterable[int]) -> None:
     explore(everybody_opens_the_window, seeds=seeds)
 
 
-def test_one_press_is_the_first_only_thanks_to_the_version():
+def test_one_press_is_the_first_only_thanks_to_the_version() -> None:
     with pytest.raises(RaceLostError):
         explore(everybody_joins_and_presses, seeds=SEEDS, without="version")
 
@@ -93,7 +112,7 @@ async def everybody_joins_and_presses(simulation: Simulation) -> None:
 
 
 @MANY
-def test_everybody_joins_by_pressing(seeds):
+def test_everybody_joins_by_pressing(seeds: int | Iterable[int]) -> None:
     explore(everybody_joins_and_presses, seeds=seeds)
 
 
@@ -103,7 +122,7 @@ async def a_press_meets_the_deadline(simulation: Simulation) -> None:
     ledger = Ledger()
     await pressing(stores["ann"].games, ledger, "ann")()
 
-    async def time_passes():
+    async def time_passes() -> None:
         simulation.clock.advance(timedelta(seconds=10))
 
     outcomes = await simulation.race(
@@ -120,12 +139,12 @@ async def a_press_meets_the_deadline(simulation: Simulation) -> None:
 
 
 @MANY
-def test_a_press_at_the_deadline_is_in_one_turn(seeds):
+def test_a_press_at_the_deadline_is_in_one_turn(seeds: int | Iterable[int]) -> None:
     explore(a_press_meets_the_deadline, seeds=seeds)
 
 
 @pytest.mark.parametrize("guard", ["timely", "phase"])
-def test_a_press_at_the_deadline_needs_its_guards(guard):
+def test_a_press_at_the_deadline_needs_its_guards(guard: str) -> None:
     with pytest.raises(RaceLostError):
         explore(a_stale_press, seeds=SEEDS, without=guard)
 
@@ -138,7 +157,7 @@ async def a_stale_press(simulation: Simulation) -> None:
         await pressing(stores[who].games, ledger, who)()
     gone = simulation.random.random() < 0.5
 
-    async def close():
+    async def close() -> None:
         if gone:
             simulation.clock.advance(timedelta(seconds=10))
         else:
@@ -157,7 +176,7 @@ async def a_stale_press(simulation: Simulation) -> None:
     await check(first, ledger)
 
 
-async def _pressed_in(store, turn):
+async def _pressed_in(store: AsyncStore, turn: int) -> list[datetime]:
     from sojourn.core.times import to_datetime
     from tests.games.checking import log, rows
 
@@ -167,7 +186,7 @@ async def _pressed_in(store, turn):
 
 
 @MANY
-def test_a_stale_press_is_carried(seeds):
+def test_a_stale_press_is_carried(seeds: int | Iterable[int]) -> None:
     explore(a_stale_press, seeds=seeds)
 
 
@@ -180,17 +199,17 @@ async def a_stormy_evening(simulation: Simulation) -> None:
     assert saved.shelved is not None
     await first.games.swap(HERE, game_id=saved.shelved.id)
 
-    async def close():
+    async def close() -> Turn:
         return await simulation.store().games.close(HERE)
 
-    async def swap():
+    async def swap() -> Swapped:
         return await simulation.store().games.swap(HERE, game_id=saved.game.id)
 
-    async def leave():
+    async def leave() -> Game:
         simulation.clock.advance(timedelta(seconds=4))
         return await simulation.store().games.exit(HERE)
 
-    async def tell():
+    async def tell() -> Turn:
         games = simulation.store().games
         claim = await games.narrate(HERE)
         return await games.record_turn(HERE, claim.turn.number, "Told.", token=claim.token)
@@ -214,12 +233,12 @@ async def a_stormy_evening(simulation: Simulation) -> None:
 
 
 @MANY
-def test_a_stormy_evening_loses_nothing(seeds):
+def test_a_stormy_evening_loses_nothing(seeds: int | Iterable[int]) -> None:
     explore(a_stormy_evening, seeds=seeds)
 
 
 @pytest.mark.parametrize("guard", ["version", "atomicity", "operation"])
-def test_a_stormy_evening_needs_every_guard(guard):
+def test_a_stormy_evening_needs_every_guard(guard: str) -> None:
     with pytest.raises(RaceLostError):
         explore(a_stormy_evening, seeds=5 * SEEDS, without=guard)
 
@@ -241,11 +260,11 @@ async def one_channel_for_many_games(simulation: Simulation) -> None:
 
 
 @MANY
-def test_one_channel_shows_one_game(seeds):
+def test_one_channel_shows_one_game(seeds: int | Iterable[int]) -> None:
     explore(one_channel_for_many_games, seeds=seeds)
 
 
-def test_one_channel_shows_one_game_only_thanks_to_the_epoch():
+def test_one_channel_shows_one_game_only_thanks_to_the_epoch() -> None:
     with pytest.raises(RaceLostError):
         explore(one_channel_for_many_games, seeds=SEEDS, without="epoch")
 
@@ -258,7 +277,7 @@ async def pausing_under_presses(simulation: Simulation) -> None:
         await pressing(stores[who].games, ledger, who)()
     paused: list[int] = []
 
-    async def pause():
+    async def pause() -> None:
         await simulation.store().games.pause(HERE)
         paused.append(len(await _pressed_in(first, 1)))
 
@@ -267,15 +286,15 @@ async def pausing_under_presses(simulation: Simulation) -> None:
     await first.games.unpause(HERE)
     await pressing(stores["cem"].games, ledger, "cem")()
     await check(first, ledger)
-    assert (await first.games.get(HERE)).turn == 1
+    assert (await shown(first.games, HERE)).turn == 1
 
 
 @MANY
-def test_pausing_stops_every_press(seeds):
+def test_pausing_stops_every_press(seeds: int | Iterable[int]) -> None:
     explore(pausing_under_presses, seeds=seeds)
 
 
-def test_pausing_stops_every_press_only_thanks_to_the_fence():
+def test_pausing_stops_every_press_only_thanks_to_the_fence() -> None:
     with pytest.raises(RaceLostError):
         explore(pausing_under_presses, seeds=SEEDS, without="lease")
 
@@ -285,8 +304,8 @@ async def two_narrators(simulation: Simulation) -> None:
     await stores["ann"].games.submit_choice(HERE, "ann", "Ann", "x")
     await first.games.close(HERE)
 
-    def narrator(number):
-        async def tell():
+    def narrator(number: int) -> Operation[str]:
+        async def tell() -> str:
             games = simulation.store().games
             claim = await games.narrate(HERE, ttl=timedelta(seconds=5))
             if simulation.random.random() < 0.5:
@@ -306,7 +325,7 @@ async def two_narrators(simulation: Simulation) -> None:
 
 
 @MANY
-def test_of_many_narrators_one_result_is_kept(seeds):
+def test_of_many_narrators_one_result_is_kept(seeds: int | Iterable[int]) -> None:
     explore(two_narrators, seeds=seeds)
 
 
@@ -321,7 +340,7 @@ async def people_come_and_go(simulation: Simulation) -> None:
         lambda: simulation.store().games.substitute(HERE, "dan", "zoe", "Zoe"),
         pressing(simulation.store().games, ledger, "yan"),
     )
-    assert (await first.games.get(HERE)).turn == 0
+    assert (await shown(first.games, HERE)).turn == 0
     await pressing(simulation.store().games, ledger, "zoe")()
     (turn,) = await first.games.history(HERE)
     assert set(turn.choices) == {"ann", "bob", "yan", "zoe"}
@@ -329,5 +348,5 @@ async def people_come_and_go(simulation: Simulation) -> None:
 
 
 @MANY
-def test_who_comes_and_goes_never_freezes_a_window(seeds):
+def test_who_comes_and_goes_never_freezes_a_window(seeds: int | Iterable[int]) -> None:
     explore(people_come_and_go, seeds=seeds)

@@ -195,7 +195,10 @@ class Terminal:
         self._shown_turn = -1
         self._asked_turn = 0
         self._mine: tuple[int, str] = (0, "")
+        self._need: Need = "nothing"
         self._awake = False
+        self._ahead: list[str] = []
+        """Lines that came before there was anything to choose."""
         self._status = ""
 
     def run(self) -> None:
@@ -226,7 +229,7 @@ class Terminal:
             self._tip, self._looked = tip, now
             game, last = self._table.look()
             self._game = game
-            need = needed(game, last)
+            need = self._need = needed(game, last)
             self._show(last, need)
             if self._act(need, last):
                 self._game = None
@@ -234,7 +237,11 @@ class Terminal:
             if self._over(need):
                 return False
         self._draw()
-        return self._typed(self._keys.wait(_TICK, hungry=self._hungry()))
+        if self._need == "choices" and self._ahead:
+            words, self._ahead = self._ahead, []
+        else:
+            words = self._keys.wait(_TICK, hungry=self._hungry())
+        return self._typed(words)
 
     def _act(self, need: Need, last: Turn | None) -> bool:
         """Do what the game needs; whether there was something."""
@@ -262,11 +269,10 @@ class Terminal:
 
     def _hungry(self) -> bool:
         """Whether a line of a program that types is wanted now."""
-        game = self._game
-        if game is None or game.state != "active":
-            return False
-        window = game.window
-        return window is None or self._mine[0] != window.turn
+        window = None if self._game is None else self._game.window
+        if self._need == "choices":
+            return window is not None and self._mine[0] != window.turn
+        return self._need == "players" and not self._awake
 
     def _typed(self, words: list[str]) -> bool:
         for word in words:
@@ -283,6 +289,8 @@ class Terminal:
         window = None if game is None else game.window
         if game is None or window is None:
             self._awake, self._game = True, None
+            if not self._output.terminal:
+                self._ahead.append(word)
             return
         options = window.options or ()
         choice = options[int(word) - 1] if word.isdecimal() and 0 < int(word) <= len(options) else word

@@ -597,7 +597,8 @@ class AsyncGames:
         async def act() -> Turn:
             game, told = await self._narrating.record(view, number, narration, token)
             if number == game.closed:
-                await self._play.start(game)
+                game = await self._play.start(game)
+            self._play.renew(self._access.place(channel_id, game_id), game)
             return told
 
         return await self._access.once(view.session.home, operation, act, again)

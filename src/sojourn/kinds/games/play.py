@@ -50,6 +50,12 @@ class Play:
         """Know nothing of any game: the next press reads."""
         self._known.clear()
 
+    def renew(self, place: tuple[str, str], view: View) -> None:
+        """Know a game as an operation of this store has left it, if it is known at all: the next press need not fail first."""
+        seen = self._known.get(place)
+        if seen is not None and (seen.view.id, seen.view.session.phase) == (view.id, view.session.phase):
+            self._learn(place, Seen(view, fresh=False, spoken=seen.spoken))
+
     async def _read(self, place: tuple[str, str]) -> Seen:
         kind, name = place
         view = await (self._placement.current(name) if kind == "channel" else self._reader.load(name))
