@@ -12,6 +12,7 @@ import pytest
 
 import sojourn
 from sojourn import AsyncStore, Event
+from sojourn.engines.contract import EventPage
 from sojourn.service import hub as module
 from sojourn.service.hub import Hub
 
@@ -169,7 +170,7 @@ def test_a_gap_is_told() -> None:
         async with sojourn.aopen("memory:") as store:
             hub, begin = Hub(store), await store.tip()
             await _write(store, 1, 3)
-            page = module.EventPage([], (3,), gap=True)
+            page = EventPage([], (3,), gap=True)
             real = store._unit.engine.events
 
             async def gone(tenant: str, after: tuple[int, ...], limit: int, **more: Any) -> Any:
