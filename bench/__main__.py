@@ -15,6 +15,7 @@ from bench.contexts import contexts
 from bench.conversations import conversations
 from bench.games import games
 from bench.logins import logins
+from bench.service import service
 from bench.workspaces import workspaces
 
 
@@ -33,6 +34,7 @@ def main() -> None:
             contexts(place),
             logins(place, large=options.large),
             workspaces(place),
+            service(place),
             games(place, large=options.large),
             conversations(place, large=options.large),
         )

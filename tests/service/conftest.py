@@ -73,7 +73,7 @@ async def desk(
 @asynccontextmanager
 async def served(app: Any) -> AsyncIterator[str]:
     """An application on a real socket; its address."""
-    with socket.socket() as listening:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=5, ws="websockets-sansio")

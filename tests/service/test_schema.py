@@ -34,7 +34,7 @@ class _Running:
     """A service in a thread of its own."""
 
     def __init__(self) -> None:
-        self.socket = socket.socket()
+        self.socket = socket.socket(proto=socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.ready = threading.Event()
