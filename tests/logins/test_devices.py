@@ -79,7 +79,7 @@ BAD: list[dict[str, Any]] = [
     {"client_type": "x" * 65}, {"client_type": 7}, {"client_type": None}, {"client_type": "a\tb"}, {"ip": ""}, {"ip": "1" * 65},
     {"ip": 7}, {"user_agent": 7}, {"amr": "pwd"}, {"amr": [""]}, {"amr": [7]}, {"amr": ["x" * 33]}, {"amr": ["a\nb"]},
     {"metadata": []}, {"metadata": {"a": object()}}, {"metadata": {1: 1}}, {"metadata": {"a": "\0"}}, {"on_conflict": "steal"},
-    {"key": ""}, {"character_id": ""}, {"character_id": 1.5}, {"world_id": True},
+    {"key": ""}, {"character_id": ""}, {"character_id": 1.5}, {"world_id": True}, {"amr": [["pwd"]]},
 ]  # fmt: skip
 
 

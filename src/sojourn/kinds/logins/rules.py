@@ -86,11 +86,12 @@ def check_amr(amr: object) -> tuple[str, ...]:
     """Authentication methods, each once."""
     if isinstance(amr, str) or not isinstance(amr, Iterable):
         raise InvalidValueError(f"amr must be a list of methods, got {amr!r}.", hint="For example ['pwd', 'otp'] (RFC 8176).")
-    methods = tuple(dict.fromkeys(amr))
-    for method in methods:
+    given = tuple(amr)
+    for method in given:
         if not isinstance(method, str) or not 0 < len(method) <= 32 or not method.isprintable():
             raise InvalidValueError(f"a method of amr is text of 1 to 32 printable characters, got {method!r}.")
         check_text(method, "amr")
+    methods = tuple(dict.fromkeys(given))
     if len(methods) > 16:
         raise LimitError(f"amr has at most 16 methods, this one has {len(methods)}.")
     return methods
