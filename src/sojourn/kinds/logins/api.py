@@ -212,7 +212,7 @@ class AsyncLogins:
         """
         anew, operation = bool(reauthenticated), operation_key(key)
 
-        async def step() -> tuple[str, Token, bool] | Refusal:
+        async def step() -> tuple[str, Token, str] | Refusal:
             session, now, place = await self._reader.presented(token)
             if session is None or place is None:
                 raise unknown_token()
@@ -220,9 +220,9 @@ class AsyncLogins:
             again = await self._unit.replayed(session, operation, mark, with_entry=True)
             if not rules.is_live(session, now):
                 raise closed_error(session, now)
-            secret = mint(session.id)
+            secret, given = mint(session.id), rules.kept_digests(session)[place]
             if again is not None:
-                return session.id, secret, True
+                return session.id, secret, given
             if not rules.in_grace(session, place, now):
                 raise await self._reused(session)
             digest = rules.hasher(self._policy).digest(str(secret))
@@ -230,11 +230,11 @@ class AsyncLogins:
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             if answer.refusal is not None:
                 return stale(answer.refusal, session.id)
-            return session.id, secret, answer.replayed
+            return session.id, secret, given if answer.replayed else ""
 
         id, secret, again = await perform(step, KIND)
         if again:
-            secret = await self._seats.reissue(id, self._origin)
+            secret = await self._seats.reissue(id, self._origin, again)
         return NewLogin(await self._login(id), secret)
 
     async def step_up(self, id: str, amr: Iterable[str], *, key: str | None = None) -> Login:

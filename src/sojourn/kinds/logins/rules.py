@@ -350,12 +350,26 @@ def is_touch_due(session: Session, now: int, policy: LoginPolicy) -> bool:
 
 
 def rotated(
-    session: Session, now: int, secret: str, origin: Origin, policy: LoginPolicy, *, anew: bool, change: str = "rotated"
+    session: Session,
+    now: int,
+    secret: str,
+    origin: Origin,
+    policy: LoginPolicy,
+    *,
+    anew: bool,
+    change: str = "rotated",
+    keep: str = "",
 ) -> Write:
-    """Another secret. The one before answers a little longer; after a privilege change (``anew``) not at all."""
+    """Another secret. The one before answers a little longer; after a privilege change (``anew``) not at all.
+
+    ``keep``: the digest of the token that somebody still has who has asked several times, and is not forgotten.
+    """
     grace = 0 if anew else span(policy.rotate_grace)
     data, counters = data_of(session), session.counters
     before = [[digest, min(until, now) if anew else until] for digest, until in data.get("retired", ())]
+    retired = [[data["secret"], now + grace], *before]
+    kept = [row for row in retired if row[0] == keep]
+    retired = [*[row for row in retired if row[0] != keep][: RETIRED - len(kept)], *kept]
     deadline = _slid(session)
     if anew and "until" not in counters:
         limits = [counters[name] for name in ("idle", "absolute") if name in counters]
@@ -364,7 +378,7 @@ def rotated(
         session.id,
         replace(OPEN, version=session.version),
         (audit(change, origin, "reauthenticated" if anew else ""),),
-        set=((("secret",), secret), (("retired",), [[data["secret"], now + grace], *before][:RETIRED])),
+        set=((("secret",), secret), (("retired",), retired)),
         stamp=("authenticated_at", "renewed_at") if anew else (),
         deadline=deadline,
         active=bucket_of(policy),

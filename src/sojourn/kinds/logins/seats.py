@@ -136,14 +136,17 @@ class Seats:
             raise KeyReusedError("this key was used with another token.", hint="Use a new key for a new operation.")
         return id, Token(own)
 
-    async def reissue(self, id: str, origin: Origin) -> Token:
-        """Another token for the same login, since nobody knows whether the last one arrived; that one has its grace."""
+    async def reissue(self, id: str, origin: Origin, presented: str = "") -> Token:
+        """Another token for the same login, since nobody knows whether the last one arrived; that one has its grace.
+
+        ``presented``: the digest of the one that was asked with, which goes on to be known however often that is.
+        """
 
         async def step() -> Token | Refusal:
             session, now = await self._reader.live(id)
             token = mint(id)
             digest = self._hasher.digest(str(token))
-            write = rules.rotated(session, now, digest, origin, self._policy, anew=False, change="reissued")
+            write = rules.rotated(session, now, digest, origin, self._policy, anew=False, change="reissued", keep=presented)
             answer = await self._unit.attempt(session.home, write)
             return stale(answer.refusal) if answer.refusal is not None else token
 
