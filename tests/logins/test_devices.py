@@ -472,6 +472,36 @@ async def test_sign_out_everywhere(lab: Lab) -> None:
     await lab.device()
 
 
+@pytest.mark.parametrize("name", ["revoke_user", "revoke_character", "revoke_all", "clear", "delete_expired"])
+async def test_asked_again_under_its_key_it_ends_nobody_who_came_since(lab: Lab, name: str) -> None:
+    ann = await lab.user()
+    await lab.store.directory.add_world("w", "W")
+    one = await lab.store.directory.add_character(ann, "w", "One")
+    argument = {"revoke_user": [ann], "revoke_character": [one]}.get(name, [])
+    operation = getattr(lab.logins, name)
+    await lab.logins.create(ann, character_id=one)
+    lab.later(hours=9)
+    gone = 1 if name in ("delete_expired", "clear") else 0
+    if name != "delete_expired":
+        gone += 1
+        await lab.logins.create(ann, character_id=one)
+    assert await operation(*argument, key="k") == gone
+    since = await lab.logins.create(ann, character_id=one)
+    if name == "delete_expired":
+        lab.later(hours=9)
+    assert await operation(*argument, key="k") == gone
+    there = await lab.logins.get(since.login.id)
+    assert there is not None
+    assert there.state == ("expired" if name == "delete_expired" else "active")
+
+
+async def test_a_removal_is_remembered(lab: Lab) -> None:
+    ann = await lab.user()
+    assert await lab.store.directory.remove_user(ann, key="k")
+    assert await lab.store.directory.remove_user(ann, key="k"), "the first answer"
+    assert not await lab.store.directory.remove_user(ann)
+
+
 async def test_more_than_one_commit_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sojourn.kinds.logins.revocation.AT_ONCE", 3)
     ann = await lab.user()

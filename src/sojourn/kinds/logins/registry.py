@@ -167,9 +167,15 @@ class Registry:
             answer = await self._unit.attempt(person.user, Point(person.alias.key, None, person.alias.epoch))
         return answer.refusal is None
 
-    async def remove_user(self, user: str) -> bool:
+    async def remove_user(self, user: str, operation: str | None) -> bool:
         """Remove a user: signed out everywhere, characters and name free again; False when there is none."""
 
+        async def remove() -> int:
+            return int(await self._remove_user(user))
+
+        return bool(await self._unit.once(user, operation, fingerprint("directory.remove_user", user), remove, "user"))
+
+    async def _remove_user(self, user: str) -> bool:
         async def step() -> bool | Refusal:
             person = await self._people.person(user)
             if "username" not in person.data:
