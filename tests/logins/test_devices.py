@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import sojourn
 from sojourn import (
+    ConflictError,
     EndedError,
     ExpiredError,
     InvalidCursorError,
@@ -216,6 +217,30 @@ async def test_clocks_that_jump(lab: Lab) -> None:
         await lab.logins.authenticate(made.token)
     lab.later(days=-60)
     assert (await lab.logins.list()).items[0].id == made.login.id
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=9), timedelta(days=40)])
+async def test_a_clock_that_was_ahead_once_makes_nobody_else_expired(lab: Lab, jump: timedelta) -> None:
+    """The user's record was changed ahead of time, and is there still; what is live is live by its own time."""
+    one = lab.signing(max_per_user=1)
+    ann = await lab.user()
+    await lab.store.directory.add_world("w", "W")
+    character = await lab.store.directory.add_character(ann, "w", "One")
+    lab.later(seconds=jump.total_seconds())
+    await lab.logins.revoke((await lab.logins.create(ann)).login.id)
+    lab.later(seconds=-jump.total_seconds())
+    first, second = await lab.logins.create(ann), await lab.logins.create(ann)
+    await lab.logins.bind_character(first.login.id, character)
+    with pytest.raises(ConflictError):
+        await lab.logins.bind_character(second.login.id, character)
+    await lab.logins.bind_character(second.login.id, character, on_conflict="take_over")
+    holders = await lab.logins.list(character_id=character)
+    assert [login.id for login in holders] == [second.login.id]
+    assert (await lab.logins.online(ann)).account
+    last = await one.create(ann)
+    assert [login.id for login in await lab.logins.list(user_id=ann)] == [last.login.id]
+    assert {(await lab.logins.get(made.login.id)).reason for made in (first, second)} == {"evicted"}  # type: ignore[union-attr]
+    assert await lab.logins.revoke_user(ann) == 1
 
 
 # -- the device list ---------------------------------------------------------------------------------------------------

@@ -363,7 +363,7 @@ class Registry:
                 return None
             holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
             record = self._people.changed(person, "updated", values=values(person))
-            answer = await self._unit.attempt(person.user, *record, *map(login, holders), key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(person.user, *map(login, holders), *record, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else person.user
 
         return await perform(step, "character")
@@ -385,7 +385,7 @@ class Registry:
             gone = [rules.unbound(row, _STORE, "character_moved", Guard()) for row in holders]
             values = ((("characters", character, "moving"), user),)
             record = self._people.changed(person, "giving", values=values, deadline=Deadline(after=MINUTE))
-            answer = await self._unit.attempt(person.user, *record, *gone, key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(person.user, *gone, *record, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else person.user
 
         former = await perform(step, "character")
