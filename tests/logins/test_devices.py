@@ -22,6 +22,7 @@ from sojourn import (
     LoginPolicy,
     NotFoundError,
     Presence,
+    SojournError,
     StaleAuthenticationError,
 )
 from sojourn.kinds.logins import rules
@@ -650,3 +651,26 @@ async def test_tenants_do_not_see_each_other(lab: Lab) -> None:
     assert await other.logins.revoke_all() == await other.logins.clear() == await other.logins.count_active() == 0
     assert await other.directory.user_id("ann") is None
     assert (await lab.logins.authenticate(made.token)).state == "active"
+
+
+async def test_a_token_given_for_an_id_is_not_repeated(lab: Lab) -> None:
+    made = await lab.logins.create(await lab.directory.add_user("ann"))
+    token = str(made.token)
+    for ask in (
+        lambda: lab.store.sessions.end(token),
+        lambda: lab.store.sessions.list(token),
+        lambda: lab.logins.list(after=token),
+        lambda: lab.store.workspaces.resolve(token, project_id="p"),
+        lambda: lab.talks.append(token, "user", "hello"),
+    ):
+        with pytest.raises(SojournError) as caught:
+            await ask()
+        assert token.partition(".")[2] not in str(caught.value)
+
+
+async def test_a_touch_under_a_key_is_one_touch(lab: Lab) -> None:
+    made = await lab.logins.create(await lab.directory.add_user("ann"))
+    assert await lab.logins.touch(made.login.id, key="k1") is True
+    lab.later(minutes=5)
+    assert await lab.logins.touch(made.login.id, key="k1") is True
+    assert await lab.logins.get(made.login.id) == made.login

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 from sojourn.core.batch import Answer, Batch, Change, Create, Delete, Guard, NewEntry, Point, Reason, Refusal, Write
-from sojourn.core.codec import check_key
+from sojourn.core.codec import check_key, told
 from sojourn.core.ids import is_id
 from sojourn.core.query import EntryQuery
 from sojourn.core.session import AliasKey, Session, Snapshot
@@ -157,7 +157,7 @@ async def perform(step: Callable[[], Awaitable[T | Refusal]], what: str = "sessi
 
 def not_found(session: object, kind: str) -> NotFoundError:
     """There is no such session."""
-    return NotFoundError(f"there is no {kind} {session!r}.", hint="Check the id and the tenant.")
+    return NotFoundError(f"there is no {kind} {told(session)}.", hint="Check the id and the tenant.")
 
 
 def refused(refusal: Refusal, what: str = "session") -> SojournError:

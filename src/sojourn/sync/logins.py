@@ -80,9 +80,9 @@ class Logins:
         """A login by its id, without touching it; None when there is none."""
         return run_sync(self._aio.get(id))
 
-    def touch(self, id: str) -> bool:
+    def touch(self, id: str, *, key: str | None = None) -> bool:
         """Note activity now, however recent the last; False when the login is not live (nothing is revived)."""
-        return run_sync(self._aio.touch(id))
+        return run_sync(self._aio.touch(id, key=key))
 
     def bind_character(
         self,

@@ -32,7 +32,7 @@ from sojourn.kinds.logins.revocation import Revocation
 from sojourn.kinds.logins.rules import KIND, Draft, Origin
 from sojourn.kinds.logins.seats import Seats, Wanted, stale
 from sojourn.kinds.logins.tokens import Token, check_own, mint
-from sojourn.shell.unit import Unit, fingerprint, operation_key, perform
+from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
 
 _SWEPT: Final = 500
 _NOBODY: Final = Origin()
@@ -159,12 +159,16 @@ class AsyncLogins:
         found = await self._unit.find(id, KIND)
         return None if found.session is None else rules.login_of(found.session, found.now)
 
-    async def touch(self, id: str) -> bool:
+    async def touch(self, id: str, *, key: str | None = None) -> bool:
         """Note activity now, however recent the last; False when the login is not live (nothing is revived)."""
+        operation, mark = operation_key(key), fingerprint("login.touch", id)
         found = await self._unit.find(id, KIND)
         if found.session is None:
             return False
-        answer = await self._unit.attempt(found.session.home, rules.touch(found.session, self._policy))
+        touch = rules.touch(found.session, self._policy)
+        answer = await self._unit.attempt(found.session.home, touch, key=operation, fingerprint=mark)
+        if answer.refusal is not None and answer.refusal.reason == "key":
+            raise refused(answer.refusal, KIND)
         return answer.refusal is None
 
     # -- characters ----------------------------------------------------------------------------------------------------
