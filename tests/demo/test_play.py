@@ -85,6 +85,7 @@ def test_it_is_alive_killed_goes_on_and_leaves_nothing(tmp_path: Path) -> None:
     playing = start(tmp_path)
     assert len(playing.said.splitlines()) <= 24
     assert max(map(len, playing.said.splitlines())) <= 128
+    kinds: set[str] = set()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         kinds = {row["kind"] for row in playing.ask("/v1/sessions", params={"limit": 200})["items"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -309,12 +310,10 @@ def test_a_link_is_not_used_up_by_who_only_looks() -> None:
 
 
 def test_a_link_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sojourn.service.console import operators
-
     async def scene(it: Visitor) -> None:
         link = it.operators.link()
-        now = operators.time.monotonic()
-        monkeypatch.setattr(operators.time, "monotonic", lambda: now + 601)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 601)
         assert (await it.client.get(link)).status_code == 401
 
     at_console(scene, signed_in=False)
@@ -350,7 +349,7 @@ def test_the_cookie_is_kept_to_the_console(base: str, scheme: str, name: str, pa
 @pytest.mark.parametrize("cookie", ["", "guess", "sjl_01M7W8GNKWMDZTAW9VVNEK46W1.x", "\u00fc", "x" * 4000])
 def test_a_cookie_that_is_nobody_s(cookie: str) -> None:
     async def scene(it: Visitor) -> None:
-        headers = {"cookie": f"sojourn_console={cookie}".encode("latin-1")}
+        headers = {b"cookie": f"sojourn_console={cookie}".encode("latin-1")}
         for path in ("/", "/live", "/sessions.json"):
             assert (await it.client.get(path, headers=headers)).status_code == 401
         assert (await it.client.post("/store/sweep", headers=headers)).status_code == 401

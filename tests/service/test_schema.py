@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -68,7 +69,7 @@ def test_answers_are_what_the_document_says(api: schemathesis.BaseSchema, place:
 
     @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         assert case.call(headers={"authorization": "Bearer wrong"}).status_code == 401
         case.call_and_validate(headers={"authorization": "Bearer key"}, checks=CHECKS)
 

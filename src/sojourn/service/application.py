@@ -107,7 +107,7 @@ class Service:
 
     async def close(self) -> None:
         """End what stays open. The store stays the caller's."""
-        self.streams.stop()
+        await self.streams.close()
         if self.house is not None:
             await self.house.close()
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from sojourn.service.calls import ENCODER
+from sojourn.service.hub import Hub
 from sojourn.service.problems import ProblemError
 from sojourn.shell.feed import Event
 from sojourn.store import AsyncStore
@@ -34,10 +35,28 @@ class Streams:
         self.open = 0
         self._most = most
         self._stopping = asyncio.Event()
+        self._hubs: dict[str, Hub] = {}
 
     def stop(self) -> None:
         """End every stream after the event it is at, and every request that waits for others."""
         self._stopping.set()
+        for hub in self._hubs.values():
+            hub.stop()
+
+    async def close(self) -> None:
+        """Stop, and read no events any more."""
+        self.stop()
+        await asyncio.gather(*(hub.close() for hub in self._hubs.values()))
+
+    def follow(self, store: AsyncStore, kind: str | None, id: str | None, after: str) -> AsyncGenerator[list[Event], None]:
+        """Events of a tenant behind a cursor, as many as there are, until the service stops or the caller goes.
+
+        None of them after a while without one.
+        """
+        hub = self._hubs.get(store.tenant)
+        if hub is None:
+            hub = self._hubs[store.tenant] = Hub(store)
+        return hub.follow(kind, id, after, BEAT.total_seconds())
 
     @property
     def stopping(self) -> bool:
@@ -147,9 +166,9 @@ async def stream(
         with streams.counted():
             yield b"retry: 1000\n: " + after.encode() + b"\n\n"
             asked = time.monotonic()
-            async with contextlib.aclosing(streams.events(watch, after)) as events:
-                async for event in events:
-                    yield b": still here\n\n" if event is None else _message(event)
+            async with contextlib.aclosing(streams.follow(store, query.get("kind"), query.get("id"), after)) as events:
+                async for found in events:
+                    yield b"".join(map(_message, found)) or b": still here\n\n"
                     if time.monotonic() - asked > BEAT.total_seconds():
                         if not await allowed():
                             return

@@ -11,10 +11,13 @@ from markupsafe import Markup, escape
 
 from sojourn.kinds.games.model import Turn
 
-_WIDTH: Final = 720
-_LANE: Final = 22
-_LEFT: Final = 96
-_SLOTS: Final = 60
+_WIDTH: Final = 560
+_LANE: Final = 24
+_LEFT: Final = 112
+_SLOTS: Final = 48
+_STEP: Final = 26
+_EACH: Final = 12
+"""Turns that are all numbered; of more, every fifth."""
 _square: Final = Markup('<rect class="bar" x="{:.1f}" y="{}" width="{:.1f}" height="12" rx="2"><title>{}</title></rect>')
 
 
@@ -34,7 +37,7 @@ def lanes(points: Sequence[tuple[str, datetime]], title: str) -> Markup:
     ]
     for lane, name in enumerate(names):
         y = lane * _LANE
-        parts.append(Markup('<text x="0" y="{}">{}</text>').format(y + 14, (name or "none")[:14]))
+        parts.append(Markup('<text x="0" y="{}">{}</text>').format(y + 15, (name or "none")[:14]))
         parts.append(
             Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_LEFT, _WIDTH, y + _LANE - 2, y + _LANE - 2)
         )
@@ -62,23 +65,21 @@ def turns(closed: Sequence[Turn], names: Mapping[str, str], title: str) -> Marku
     users = list(dict.fromkeys(user for turn in closed for user in turn.choices))
     if not closed or not users:
         return Markup()
-    height = _LANE * len(users) + 22
-    step = min(28.0, (_WIDTH - _LEFT) / len(closed))
-    parts = [Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, height, title)]
+    width, height = _LEFT + _STEP * len(closed), _LANE * len(users) + 24
+    head = Markup('<svg class="chart natural" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img" aria-label="{2}">')
+    parts = [head.format(width, height, title)]
     for lane, user in enumerate(users):
         y = lane * _LANE
-        parts.append(Markup('<text x="0" y="{}">{}</text>').format(y + 14, names.get(user, user)[:14]))
+        parts.append(Markup('<text x="0" y="{}">{}</text>').format(y + 15, names.get(user, user)[:14]))
         for column, turn in enumerate(closed):
             if user in turn.choices:
                 told = f"turn {turn.number}: {turn.choices[user][:80]}"
-                parts.append(
-                    Markup(
-                        '<rect class="bar" x="{:.1f}" y="{}" width="{:.1f}" height="12" rx="2"><title>{}</title></rect>'
-                    ).format(_LEFT + column * step, y + 4, step * 0.8, told)
-                )
-    bottom = height - 6
-    parts.append(Markup('<text x="{}" y="{}">turn {}</text>').format(_LEFT, bottom, closed[0].number))
-    parts.append(
-        Markup('<text x="{:.0f}" y="{}">{}</text></svg>').format(_LEFT + (len(closed) - 1) * step, bottom, closed[-1].number)
-    )
-    return Markup().join(parts)
+                parts.append(_square.format(_LEFT + column * _STEP, y + 5, _STEP - 5, told))
+    parts.append(Markup('<text x="0" y="{}">turn</text>').format(height - 6))
+    for column, turn in enumerate(closed):
+        if len(closed) <= _EACH or turn.number % 5 == 0:
+            middle = _LEFT + column * _STEP + (_STEP - 5) / 2
+            parts.append(
+                Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(middle, height - 6, turn.number)
+            )
+    return Markup().join([*parts, Markup("</svg>")])

@@ -312,12 +312,10 @@ class Console:
         async def signals() -> AsyncIterator[bytes]:
             with self._streams.counted():
                 yield b"retry: 1000\n\n"
-                async with contextlib.aclosing(
-                    self._streams.events(lambda after, beat: store.watch(None, None, after, timeout=beat), after)
-                ) as events:
-                    async for event in events:
-                        yield b": still here\n\n" if event is None else b"event: changed\ndata: 1\n\n"
-                        if event is None and await self._operators.find(request) is None:
+                async with contextlib.aclosing(self._streams.follow(store, None, None, after)) as events:
+                    async for found in events:
+                        yield b"event: changed\ndata: 1\n\n" if found else b": still here\n\n"
+                        if not found and await self._operators.find(request) is None:
                             return  # signed out, here or elsewhere
 
         return StreamingResponse(signals(), media_type="text/event-stream", headers={**SECURITY, **STREAMING})
