@@ -717,7 +717,9 @@ LARGE: Final = {"note": "x" * 256_001}
 def without_driver(lab: Lab) -> object:
     """A server's URL where its driver is not installed."""
     del lab
-    with patch.dict(sys.modules, {"sojourn.engines.postgres": None}):
+    with patch.dict(sys.modules, {"psycopg": None}):
+        for name in [name for name in sys.modules if name.startswith("sojourn.engines.postgres")]:
+            del sys.modules[name]
         return sojourn.open("postgresql://localhost/app")
 
 
