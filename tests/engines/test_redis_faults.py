@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -131,6 +133,42 @@ def test_a_commit_that_was_cut_is_found_by_its_key(colour: Colour, server: Serve
     with FaultProxy("127.0.0.1", server.port) as proxy:
         unknown, stored = colour.run(cut_at(colour, server.url, proxy, 23))
     assert unknown > stored > 3
+
+
+def test_connections_may_break_any_number_of_times(colour: Colour, server: Server) -> None:
+    """The client library's pool would make a hundred in all."""
+
+    async def body(proxy: FaultProxy) -> None:
+        engine = colour.open(proxy.url(server.url))
+        made = await create(engine)
+        for number in range(130):
+            await engine.load(TENANT, made)  # connects
+            proxy.cut("to_client")
+            with pytest.raises(OutcomeUnknownError):
+                await append(engine, made, str(number))
+        assert len(await texts(engine, made)) == 130
+        await engine.close()
+
+    with FaultProxy("127.0.0.1", server.port) as proxy:
+        colour.run(body(proxy))
+
+
+LOOPS = """
+import asyncio, sys, warnings
+from sojourn.engines.redis.engine import AsyncRedisEngine
+warnings.simplefilter("ignore", ResourceWarning)  # connections end with their loops
+engine = AsyncRedisEngine(sys.argv[1])
+for _ in range(60):
+    assert len(asyncio.run(engine.tip())) == 64
+asyncio.run(engine.close())
+print("served")
+"""
+
+
+def test_one_store_serves_many_event_loops(server: Server) -> None:
+    """In a program of its own, as what is left of a loop that has ended is collected at any later moment."""
+    ran = subprocess.run([sys.executable, "-c", LOOPS, server.url], capture_output=True, text=True, check=False)
+    assert ran.stdout == "served\n", ran.stderr
 
 
 @pytest.mark.campaign
