@@ -28,6 +28,8 @@ GROUPS: Final = (
             ("status", "who am I here (also: st)"),
             ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
+            ("serve", "the HTTP service and its console"),
+            ("key", "keys of the HTTP API: make, list, rotate, revoke"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
     ),

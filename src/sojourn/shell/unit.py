@@ -101,6 +101,18 @@ class Unit:
             kept = Create(made, "note", state="pending", counters=results)
             await self.commit(home, kept, Delete(made), key=operation, fingerprint=mark)
 
+    async def once(self, home: str, operation: str | None, mark: str, do: Callable[[], Awaitable[int]], what: str) -> int:
+        """What an operation of several commits comes to; asked again under its operation id, what it came to.
+
+        One that was cut short before that was noted is done again.
+        """
+        before = await self.asked(home, operation, mark, what)
+        if before is not None:
+            return before.moved[0].counters["done"]
+        done = await do()
+        await self.note(home, operation, mark, done=done)
+        return done
+
     async def remember(self, home: str, operation: str | None, mark: str) -> None:
         """Keep an operation id whose operation has nothing to commit, so that asking again does nothing later either."""
         if operation is not None:

@@ -366,6 +366,14 @@ class AsyncGames:
         """
         return await self._lobby.invite(await self._access.view(channel_id, game_id), uses, ttl, operation_key(key))
 
+    async def find_by_code(self, code: str) -> Game:
+        """The game that a join code leads to, also one that is used up or has run out; `NotFoundError` when there is none.
+
+        It takes no use of the code, and joins nobody.
+        """
+        view, _ = await self._lobby.by_code(code)
+        return await self._access.game(view)
+
     async def join_by_code(
         self,
         code: str,
