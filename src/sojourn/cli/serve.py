@@ -51,7 +51,7 @@ def fill(name: str, parser: Parser) -> None:
 def serve(call: Call) -> int:
     """``serve``."""
     try:
-        import sojourn.service.serving  # noqa: F401  # is it all there?
+        from sojourn.service.serving import ListenError, Plan, run
     except ImportError as error:
         raise MissingPackageError(
             f"the service needs the package {error.name}.", hint="Install it: pip install 'sojourn[service]'"
@@ -73,8 +73,6 @@ def serve(call: Call) -> int:
             f"SOJOURN_ADMIN_SECRET has {len(secret)} characters; {_SHORTEST_SECRET} are the least.",
             hint="Make one, for example: openssl rand -hex 32",
         )
-    from sojourn.service.serving import ListenError, Plan, run
-
     plan = Plan(
         call.url,
         call.options.tenant,

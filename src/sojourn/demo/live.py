@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def play(keep: Path | None, port: int | None) -> None:
 
 
 @contextmanager
-def _place(keep: Path | None) -> Iterator[Path]:
+def _place(keep: Path | None) -> Generator[Path, None, None]:
     """A directory that this process has for itself; removed at the end, but for what the user wants to keep."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)

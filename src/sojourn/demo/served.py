@@ -9,7 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class Served:
 
 
 @contextmanager
-def serving(url: str) -> Iterator[Served]:
+def serving(url: str) -> Generator[Served, None, None]:
     """`sojourn serve` over a store, until the block ends."""
     key = secrets.token_urlsafe(32)
     path = os.pathsep.join([str(Path(sojourn.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
@@ -44,7 +44,7 @@ from sojourn.story import GREY_POINT
 
 _log = logging.getLogger("sojourn.service")
 
-OWNERS: Final = {
+OWNERS: Final[dict[str, type[Any]]] = {
     "conversations": AsyncConversations,
     "contexts": AsyncContexts,
     "directory": AsyncDirectory,
@@ -97,11 +97,11 @@ class Service:
         self._options = options
         self._tenants: dict[str, AsyncStore] = {store.tenant: store}
         self._rates = Rates(options.per_second)
-        self.strangers = Rates(options.strangers_per_second)
-        self.streams = Streams(options.max_streams)
+        self.strangers: Rates = Rates(options.strangers_per_second)
+        self.streams: Streams = Streams(options.max_streams)
         self.house: House | None = None
-        self.metrics = Metrics(self.streams)
-        self.calls = tuple(Call(operation, OWNERS[operation.kind]) for operation in OPERATIONS)
+        self.metrics: Metrics = Metrics(self.streams)
+        self.calls: tuple[Call, ...] = tuple(Call(operation, OWNERS[operation.kind]) for operation in OPERATIONS)
         said = {(call.operation.name, call.operation.by_id): call for call in self.calls if call.operation.of_a_game}
         self._sockets = Sockets(keys, self._rates, self.streams, self.of_tenant, said)
 

@@ -45,12 +45,14 @@ class Call:
     """An operation as requests call it."""
 
     def __init__(self, operation: Operation, owner: type) -> None:
-        self.operation = operation
+        self.operation: Operation = operation
+        self.summary: str
+        self.description: str
         function = getattr(owner, operation.name)
         self.summary, _, self.description = inspect.cleandoc(function.__doc__ or "").partition("\n")
         hints = typing.get_type_hints(function)
-        self.returns = hints.pop("return", None)
-        self.parameters = tuple(_parameters(operation, function, hints))
+        self.returns: Any = hints.pop("return", None)
+        self.parameters: tuple[Parameter, ...] = tuple(_parameters(operation, function, hints))
         self._shapes = {place: self._shape(place) for place in ("path", "query", "body")}
         self._many = {item.name for item in self.parameters if item.place == "query" and _is_list(item.type)}
 

@@ -33,12 +33,12 @@ class Subscriber:
     """What waits for one stream."""
 
     def __init__(self, begin: Position) -> None:
-        self.begin = begin
+        self.begin: Position = begin
         """Everything behind this position comes here."""
         self.rows: deque[EventRow] = deque()
-        self.behind = False
+        self.behind: bool = False
         """It has to read for itself again."""
-        self.over = False
+        self.over: bool = False
         self._wake = asyncio.Event()
 
     def put(self, rows: Iterable[EventRow], *, gap: bool) -> None:
@@ -71,9 +71,9 @@ class _Place:
     """Where a stream is, and what it is about."""
 
     def __init__(self, at: Position, kind: str | None, session: str | None) -> None:
-        self.at = at
-        self.kind = kind
-        self.session = session
+        self.at: Position = at
+        self.kind: str | None = kind
+        self.session: str | None = session
 
     def has_reached(self, begin: Position) -> bool:
         """Whether everything up to a position was seen."""

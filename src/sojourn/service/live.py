@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -32,7 +32,7 @@ class Streams:
     """The streams that are open. When the service stops they end, so that clients come again elsewhere."""
 
     def __init__(self, most: int = 2_000) -> None:
-        self.open = 0
+        self.open: int = 0
         self._most = most
         self._stopping = asyncio.Event()
         self._hubs: dict[str, Hub] = {}
@@ -64,7 +64,7 @@ class Streams:
         return self._stopping.is_set()
 
     @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
+    def counted(self) -> Generator[None, None, None]:
         """One more is open."""
         self.open += 1
         try:

@@ -36,11 +36,11 @@ class ProblemError(Exception):
 
     def __init__(self, status: int, code: str, detail: str, *, hint: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.hint = hint
-        self.headers = headers or {}
+        self.status: int = status
+        self.code: str = code
+        self.detail: str = detail
+        self.hint: str = hint
+        self.headers: dict[str, str] = headers or {}
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

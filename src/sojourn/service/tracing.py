@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Protocol
 
-_api: Any
+_trace: Any
+_propagate: Any
 try:
-    import opentelemetry.propagate
-    import opentelemetry.trace
-
-    _api = opentelemetry
+    _trace = import_module("opentelemetry.trace")
+    _propagate = import_module("opentelemetry.propagate")
 except ImportError:  # it is no dependency
-    _api = None
+    _trace = _propagate = None
 
 
 class Span(Protocol):
@@ -38,20 +38,19 @@ class _RealSpan:
         if tenant:
             self._span.set_attribute("sojourn.tenant", tenant)
         if status >= 500:
-            self._span.set_status(_api.trace.StatusCode.ERROR)
+            self._span.set_status(_trace.StatusCode.ERROR)
 
 
 @contextmanager
-def request_span(method: str, route: str, headers: Any) -> Iterator[Span]:
+def request_span(method: str, route: str, headers: Any) -> Generator[Span, None, None]:
     """A server span named by the semantic conventions for HTTP; a child of the caller's, whom ``traceparent`` names."""
-    if _api is None:
+    if _trace is None:
         yield _NoSpan()
         return
-    trace = _api.trace
-    tracer = trace.get_tracer("sojourn.service")
+    tracer = _trace.get_tracer("sojourn.service")
     facts = {"http.request.method": method, "http.route": route}
-    parent = _api.propagate.extract(dict(headers))
+    parent = _propagate.extract(dict(headers))
     with tracer.start_as_current_span(
-        f"{method} {route}", context=parent, kind=trace.SpanKind.SERVER, attributes=facts
+        f"{method} {route}", context=parent, kind=_trace.SpanKind.SERVER, attributes=facts
     ) as span:
         yield _RealSpan(span)

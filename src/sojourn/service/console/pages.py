@@ -138,7 +138,8 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._pages.filters.update(FILTERS)
+        for name, filter in FILTERS.items():
+            self._pages.filters[name] = filter
         self._room = PlayRoom(of_tenant, own, house, streams, strangers, self._pages)
 
     def routes(self) -> list[BaseRoute]:
@@ -226,7 +227,7 @@ class Console:
             "now": to_datetime(await store._unit.engine.now()),
             "filter": "",
             "origin": f"{request.url.scheme}://{request.url.netloc}",
-            "play": lambda code: base + play_path(operator.tenant, self._own.tenant, code),
+            "play": base + play_path(operator.tenant, self._own.tenant, ""),
         }
 
     def _render(self, request: Request, name: str, shown: dict[str, Any], status: int = 200) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -66,4 +67,11 @@ def href(row: SessionInfo) -> str:
     return VIEWS.get(row.kind, "/sessions/") + row.id
 
 
-FILTERS: Final = {"moment": moment, "ago": ago, "short": short, "pretty": pretty, "label": label, "href": href}
+FILTERS: Final[dict[str, Callable[..., str]]] = {
+    "moment": moment,
+    "ago": ago,
+    "short": short,
+    "pretty": pretty,
+    "label": label,
+    "href": href,
+}
