@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -331,3 +332,37 @@ async def people_come_and_go(simulation: Simulation) -> None:
 @MANY
 def test_who_comes_and_goes_never_freezes_a_window(seeds):
     explore(people_come_and_go, seeds=seeds)
+
+
+async def a_game_of_another_home_is_swapped_under_presses(simulation: Simulation, *, saved: bool) -> None:
+    """The swap of a channel whose game lives elsewhere is done once, whoever finishes it, and says so."""
+    first = simulation.store()
+    other = await first.games.boot("elsewhere", "Other")
+    await first.games.swap("elsewhere", "A third")
+    await first.games.resume(other.id, HERE)
+    third = await first.games.get("elsewhere")
+    assert third is not None
+    await first.games.shelve("elsewhere")
+    ledger = Ledger()
+
+    async def swap():
+        games = simulation.store().games
+        return await (games.swap(HERE, game_id=third.id) if saved else games.swap(HERE, "New"))
+
+    swapped, *presses = await simulation.race(
+        swap,
+        *(pressing(simulation.store().games, ledger, who) for who in ("ann", "bob")),
+        lambda: simulation.store().games.get(HERE),
+    )
+    done = swapped.result()
+    assert (done.shelved.id, done.game.id) == (other.id, (await first.games.get(HERE)).id)
+    assert len(await first.games.list()) == (2 if saved else 3)
+    for outcome in presses:
+        assert outcome.done or isinstance(outcome.error, NotFoundError), repr(outcome.error)
+    await check(first, ledger, channels=(HERE,))
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@MANY
+def test_a_swap_between_homes_under_presses_is_done_once(seeds, saved):
+    explore(partial(a_game_of_another_home_is_swapped_under_presses, saved=saved), seeds=seeds)

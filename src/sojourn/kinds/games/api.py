@@ -131,17 +131,22 @@ class AsyncGames:
         if asked is not None:
             return await self._swapped_again(asked, channel, own)
         shelved: list[str] = []
+        tries = 0
 
         async def step() -> str | Refusal:
+            nonlocal tries
+            tries += 1
             spot = await self._access.due_closed(await self._placement.spot(channel))
-            shelved[:] = [] if spot.view is None else [spot.view.id]
             if new is not None:
+                if spot.view is None or spot.view.id != new.id:
+                    shelved[:] = [] if spot.view is None else [spot.view.id]
                 return await self._placement.boot(spot, new, operation)
             game = await self._access.free(await self._reader.load(own or ""), channel)
             if spot.view is not None and spot.view.id == game.id:
-                if operation.key is not None:  # begun by this key, and finished by whoever came next
+                if tries > 1 or operation.key is not None:  # begun by this call or key, and finished by whoever came next
                     return game.id
                 raise ConflictError(f"the channel {channel!r} shows game {game.id} already.", holder=game.id)
+            shelved[:] = [] if spot.view is None else [spot.view.id]
             return await self._placement.show(spot, game, operation)
 
         made = await perform(step, KIND)

@@ -110,9 +110,14 @@ class Placement:
     async def boot(self, spot: Spot, new: NewGame, operation: Operation) -> str | Refusal:
         """Make a game and show it where ``spot`` showed nothing, or in the place of what it showed."""
         out = spot.view
+        if out is not None and out.id == new.id:  # this call began it, and whoever came next has finished it
+            await self._unit.remember(spot.channel, operation.key, operation.mark)
+            return new.id
         if out is not None and out.session.home != spot.channel:
             made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
-            await self._unit.commit(spot.channel, made, what=KIND)
+            answer = await self._unit.attempt(spot.channel, made)
+            if answer.refusal is not None and answer.refusal.reason != "present":
+                return answer.refusal
             return await self.show(spot, await self._reader.load(new.id), operation)
         before = await self._before(spot, out)
         made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, before)
@@ -120,6 +125,8 @@ class Placement:
         if out is not None:
             changes.append(places.shelved(out))
         answer = await self._commit(spot.channel, changes, operation)
+        if answer.refusal is not None and answer.refusal.reason == "present":  # this call has made it in an earlier attempt
+            return await self.show(spot, await self._reader.load(new.id), operation)
         return answer.refusal or new.id
 
     async def show(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
