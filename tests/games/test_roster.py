@@ -220,3 +220,53 @@ async def test_a_person_is_erased_from_every_game(disk_lab):
     disk = disk_lab.on_disk()
     for trace in (b"Bob the Second", b'"bob"', b"secret"):
         assert trace not in disk
+
+
+async def test_who_becomes_a_spectator_is_not_waited_for(lab):
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", close_when="all", countdown=None)
+    await table.press("ann")
+    await table.games.join(HERE, "bob", "Bob", role="spectator")
+    assert (await table.games.get(HERE)).window.expected == ("ann", "cem")
+    await table.games.join_by_code(await table.games.invite(HERE), "cem", "Cem", role="gm")
+    assert (await table.games.get(HERE)).turn == 1
+    assert list((await table.games.history(HERE))[0].choices) == ["ann"]
+
+
+async def test_the_choice_of_who_has_left_counts_for_a_quorum(lab):
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", "dan", close_when="quorum", quorum=3, countdown=None)
+    await table.press("ann")
+    await table.games.leave(HERE, "ann")
+    await table.press("bob")
+    assert (await table.games.get(HERE)).turn == 0
+    await table.games.leave(HERE, "dan")
+    await table.press("cem")
+    (turn,) = await table.games.history(HERE)
+    assert set(turn.choices) == {"ann", "bob", "cem"}
+
+
+async def test_who_has_chosen_left_and_taken_over_a_seat_is_not_waited_for_twice(lab):
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", close_when="all", countdown=None)
+    await table.press("cem")
+    await table.games.leave(HERE, "cem")
+    await table.games.substitute(HERE, "ann", "cem", "Cem")
+    await table.press("bob")
+    (turn,) = await table.games.history(HERE)
+    assert (turn.reason, set(turn.choices)) == ("all", {"bob", "cem"})
+
+
+async def test_joining_again_with_the_key_of_who_has_left_says_so(lab):
+    table = Table(lab)
+    await table.boot("zoe")
+    code = await table.games.invite(HERE)
+    for join in (
+        lambda: table.games.join(HERE, "ann", "Ann", key="one"),
+        lambda: table.games.join_by_code(code, "ann", "Ann", key="two"),
+        lambda: table.games.substitute(HERE, "zoe", "ann", "Ann", key="three"),
+    ):
+        await join()
+        await table.games.leave(HERE, "ann")
+        with pytest.raises(NotFoundError, match="ann"):
+            await join()

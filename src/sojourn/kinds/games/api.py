@@ -264,9 +264,11 @@ class AsyncGames:
         """
         who = roster.check_joining(user_id, user_name, role, seat)
         operation = _operation(key, "game.join", who.user, who.name, who.role, who.seat)
-        view = await self._access.changed(channel_id, game_id, lambda view: roster.join(view, who), operation=operation)
-        view = await self._play.start(view)
-        return record.players_of(await self._reader.with_activity(view))[who.user]
+        view = await self._access.changed(
+            channel_id, game_id, lambda view: roster.join(view, who), choices=who.role != "player", operation=operation
+        )
+        view = await self._play.start(await self._play.settled(view))
+        return record.player_of(await self._reader.with_activity(view), who.user)
 
     async def leave(
         self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None, key: str | None = None
@@ -308,7 +310,8 @@ class AsyncGames:
             return None if _substituted(view, user, other.user) else roster.substitute(view, user, other)
 
         view = await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation)
-        return record.players_of(await self._reader.with_activity(view))[other.user]
+        view = await self._play.settled(view)
+        return record.player_of(await self._reader.with_activity(view), other.user)
 
     async def players(
         self, channel_id: str | int | None, *, game_id: str | int | None = None
@@ -387,11 +390,11 @@ class AsyncGames:
         view, kept = await self._lobby.by_code(code)
 
         async def again() -> Player:
-            return record.players_of(view)[who.user]
+            return record.player_of(view, who.user)
 
         async def act() -> Player:
-            joined = await self._play.start(await self._lobby.join(view, kept, who))
-            return record.players_of(joined)[who.user]
+            joined = await self._play.settled(await self._lobby.join(view, kept, who))
+            return record.player_of(await self._play.start(joined), who.user)
 
         return await self._access.once(view.session.home, operation, act, again)
 
