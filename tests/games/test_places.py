@@ -341,3 +341,11 @@ async def test_another_game_is_booted_where_one_was_closed_as_any_session(lab):
     await table.store.sessions.end(game.id)
     assert (await table.games.boot(HERE, "Next")).name == "Next"
     assert (await table.games.resume(game.id, THERE)).channel_id == THERE
+
+
+async def test_an_id_of_ones_own_may_not_look_like_an_id_of_the_store(lab):
+    games = Table(lab).games
+    game = await games.boot(HERE, "One")
+    with pytest.raises(InvalidValueError, match="game_id"):
+        await games.boot(THERE, "Two", game_id=game.id)
+    assert await games.get(THERE) is None

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
 from sojourn.core.codec import Json, check_key, check_number, check_text
+from sojourn.core.ids import is_id
 from sojourn.core.query import Page
 from sojourn.core.session import Session
 from sojourn.core.times import span
@@ -742,7 +743,12 @@ class AsyncGames:
 
 
 def _own(game_id: str | int | None) -> str | None:
-    return None if game_id is None else check_key(game_id, "game_id", 128)
+    if game_id is None:
+        return None
+    own = check_key(game_id, "game_id", 128)
+    if is_id(own):
+        raise InvalidValueError(f"game_id {own!r} looks like an id that the store gives itself, and would not be found.")
+    return own
 
 
 def _actor(by: str | int | None) -> str | None:
