@@ -378,3 +378,15 @@ async def test_a_policy_is_kept_with_its_game(disk_lab):
 def test_a_policy_that_means_nothing_is_refused(wrong):
     with pytest.raises(InvalidValueError):
         GamePolicy(**wrong)
+
+
+async def test_a_press_that_expects_the_turn_after_one_that_is_due_is_in_time(lab):
+    table = Table(lab)
+    await table.boot("ann", late="reject")
+    await table.press("ann")
+    table.later(seconds=10)
+    answer = await table.press("ann", expect_turn=2)
+    assert (answer.status, answer.first, answer.turn) == ("accepted", True, 2)
+    table.later(seconds=10)
+    assert (await table.press("ann", expect_turn=2)).status == "late"
+    assert (await table.press("ann")).status == "accepted"

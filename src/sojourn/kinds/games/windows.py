@@ -89,7 +89,7 @@ def decide(view: View, press: Press, *, carried: bool = False, spoken: bool = Fa
     late = _late(view, press)
     if late is not None:
         return Refused(late)
-    carried = carried or (press.expect_turn is not None and press.expect_turn <= view.closed)
+    carried = carried if press.expect_turn is None else press.expect_turn <= view.closed
     if carried and view.policy.late == "reject":
         return Refused("late")
     window = view.window
