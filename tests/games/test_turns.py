@@ -390,3 +390,16 @@ async def test_a_press_that_expects_the_turn_after_one_that_is_due_is_in_time(la
     table.later(seconds=10)
     assert (await table.press("ann", expect_turn=2)).status == "late"
     assert (await table.press("ann")).status == "accepted"
+
+
+async def test_a_choice_that_is_not_offered_any_more_is_not_repeated(lab):
+    table = Table(lab)
+    await table.boot("ann", "bob", open_on="manual", on_timeout="repeat")
+    for options, filled in ((["left", "right"], {}), (["right", "back"], {"bob": "right"}), (["up", "down"], {})):
+        await table.games.open_window(HERE, options=options)
+        if not filled:
+            await table.press("ann", options[0])
+        if options[0] == "left":
+            await table.press("bob", "right")
+        turn = await table.games.close(HERE)
+        assert {user: turn.choices[user] for user in turn.filled if user == "bob"} == filled

@@ -411,7 +411,7 @@ def _filled(view: View, number: int, before: Mapping[str, str]) -> dict[str, str
     if way == "default" and default is not None:
         return {user: default for user in silent}  # noqa: C420  # its values are texts
     if way == "repeat":
-        return {user: before[user] for user in silent if user in before}
+        return {user: before[user] for user in silent if user in before and (options is None or before[user] in options)}
     if way == "random" and options:
         seed = view.data["seed"]
         return {user: Random(f"{seed}/{number}/{user}").choice(options) for user in silent}  # noqa: S311  # a game's dice
