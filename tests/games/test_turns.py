@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from sojourn import ConflictError, GamePolicy, InvalidValueError, KeyReusedError, NotFoundError
+from sojourn.kinds.games import windows
 from tests.games.conftest import HERE, Table
 
 
@@ -403,3 +404,45 @@ async def test_a_choice_that_is_not_offered_any_more_is_not_repeated(lab):
             await table.press("bob", "right")
         turn = await table.games.close(HERE)
         assert {user: turn.choices[user] for user in turn.filled if user == "bob"} == filled
+
+
+async def test_whoever_joins_before_the_narration_does_not_open_the_next_turn(lab):
+    table = Table(lab)
+    await table.boot("ann", open_on="turn_start")
+    await table.play("ann")
+    await table.games.join(HERE, "bob", "Bob")
+    assert (await table.games.get(HERE)).window is None
+    assert (await table.press("bob")).status == "late"
+    await table.games.record_turn(HERE, 1, "Told.")
+    assert (await table.games.get(HERE)).window.expected == ("ann", "bob")
+
+
+@pytest.mark.parametrize("how", ["pause", "shelve", "exit", "swap", "rewind"])
+async def test_a_turn_that_opens_by_itself_does_so_whatever_came_between(lab, how):
+    table = Table(lab)
+    games, game = table.games, await table.boot("ann", open_on="turn_start")
+    await table.play("ann")
+    stop, go = {
+        "pause": (lambda: games.pause(HERE), lambda: games.unpause(HERE)),
+        "shelve": (lambda: games.shelve(HERE), lambda: games.resume(game.id)),
+        "exit": (lambda: games.exit(HERE), lambda: games.resume(game.id)),
+        "swap": (lambda: games.swap(HERE, "Other"), lambda: games.swap(HERE, game_id=game.id)),
+        "rewind": (lambda: games.get(HERE), lambda: games.rewind(HERE, 1)),
+    }[how]
+    await stop()
+    await games.record_turn(None, 1, "Told.", game_id=game.id)
+    await go()
+    assert (await games.get(HERE)).window.turn == 2
+    assert (await table.press("ann")).status == "accepted"
+
+
+async def test_a_press_opens_the_turn_whose_narrator_died_before_opening_it(lab, monkeypatch):
+    table = Table(lab)
+    await table.boot("ann", open_on="turn_start")
+    await table.play("ann")
+    with monkeypatch.context() as dead:
+        dead.setattr(windows, "starts", lambda view: False)
+        await table.games.record_turn(HERE, 1, "Told.")
+    assert (await table.games.get(HERE)).window is None
+    answer = await table.press("ann")
+    assert (answer.status, answer.first, answer.turn) == ("accepted", True, 2)

@@ -152,7 +152,7 @@ class AsyncGames:
 
         made = await perform(step, KIND)
         before = await self._access.game(await self._reader.load(shelved[0])) if shelved else None
-        return Swapped(before, await self._access.game(await self._reader.load(made)))
+        return Swapped(before, await self._begun(made))
 
     async def exit(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """End the channel's game: an open window is cancelled, its choices stay recorded as cancelled. `resume` reopens it."""
@@ -193,7 +193,7 @@ class AsyncGames:
             game = await self._access.free(await self._reader.load(view.id), channel)
             return await self._placement.show(spot, game, operation)
 
-        return await self._access.game(await self._reader.load(await perform(step, KIND)))
+        return await self._begun(await perform(step, KIND))
 
     async def list(
         self,
@@ -532,9 +532,8 @@ class AsyncGames:
             roster.check_actor(view, actor)
             return windows.unpaused(view) if view.place in ("held", "paused") else None
 
-        return await self._access.game(
-            await self._access.changed(channel_id, game_id, rule, operation=_operation(key, "game.unpause"))
-        )
+        view = await self._access.changed(channel_id, game_id, rule, operation=_operation(key, "game.unpause"))
+        return await self._access.game(await self._play.start(view))
 
     async def history(
         self,
@@ -667,7 +666,8 @@ class AsyncGames:
         def rule(view: View) -> Write | None:
             return forks.rewound(view, forks.check_turn(view, to_turn, "to_turn"))
 
-        return await self._access.game(await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation))
+        view = await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation)
+        return await self._access.game(await self._play.start(view))
 
     # -- following -------------------------------------------------------------------------------------------------
 
@@ -704,7 +704,11 @@ class AsyncGames:
         return NewGame(self._unit.new_id(channel), places.check_name(name), places.check_title(title), chosen, seed)
 
     async def _loaded(self, game_id: str | int) -> Game:
-        return await self._access.game(await self._reader.load(game_id))
+        return await self._access.game(await self._play.settled(await self._reader.load(game_id)))
+
+    async def _begun(self, id: str) -> Game:
+        """A game that is shown again, with its window open where its policy opens one."""
+        return await self._access.game(await self._play.start(await self._reader.load(id)))
 
     async def _shown_again(self, asked: Answer, channel: str) -> Game:
         made = made_by(asked)

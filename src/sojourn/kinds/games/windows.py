@@ -28,6 +28,7 @@ from sojourn.kinds.games.record import (
     STRIDE,
     TURN,
     View,
+    is_told,
     merged,
     retagged,
     span_of,
@@ -94,7 +95,7 @@ def decide(view: View, press: Press, *, carried: bool = False, spoken: bool = Fa
         return Refused("late")
     window = view.window
     refused = _unfit(view, press) or _unseated(view, press)
-    if refused is None and window is None and view.policy.open_on != "first_choice":
+    if refused is None and window is None and view.policy.open_on != "first_choice" and not _begun(view):
         refused = "late"
     if refused is None and window is not None and window["options"] is not None and press.choice not in window["options"]:
         refused = "invalid"
@@ -262,9 +263,14 @@ def opened(view: View, options: list[str] | None, default: str | None) -> Write:
 
 def starts(view: View) -> bool:
     """Whether the next window opens by itself now: at the start of a turn, with somebody there."""
+    return _begun(view) and any(kept["role"] == "player" for kept in view.players.values())
+
+
+def _begun(view: View) -> bool:
+    """Whether a turn has begun whose window the policy opens: there is none yet, or the one before is narrated."""
     if view.policy.open_on != "turn_start" or view.place != "between":
         return False
-    return any(kept["role"] == "player" for kept in view.players.values())
+    return view.closed == 0 or is_told(view.data, view.closed)
 
 
 # -- standing still ----------------------------------------------------------------------------------------------------
