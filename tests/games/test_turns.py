@@ -446,3 +446,16 @@ async def test_a_press_opens_the_turn_whose_narrator_died_before_opening_it(lab,
     assert (await table.games.get(HERE)).window is None
     answer = await table.press("ann")
     assert (answer.status, answer.first, answer.turn) == ("accepted", True, 2)
+
+
+async def test_a_read_closes_a_window_that_is_due(lab):
+    table = Table(lab)
+    game = await table.boot("ann")
+    for number, read in enumerate((
+        lambda: table.games.get(HERE), lambda: table.games.load(game.id), lambda: table.games.players(HERE),
+        lambda: table.games.active_players(HERE),
+    ), 1):  # fmt: skip
+        await table.press("ann")
+        table.later(seconds=10)
+        await read()
+        assert (await table.row(game.id)).data["turn"] == number

@@ -165,7 +165,7 @@ class AsyncGames:
     async def get(self, channel_id: str | int) -> Game | None:
         """The game that a channel shows; None when it shows none."""
         view = (await self._placement.spot(channel_of(channel_id))).view
-        return None if view is None else await self._access.game(view)
+        return None if view is None else await self._access.game(await self._play.settled(view))
 
     async def load(self, game_id: str | int) -> Game:
         """Any saved game by its id, exactly that one, whatever its state."""
@@ -318,13 +318,13 @@ class AsyncGames:
         self, channel_id: str | int | None, *, game_id: str | int | None = None
     ) -> builtins.list[tuple[Player, Tier]]:
         """Everybody in the roster, in join order, and how lively they are."""
-        return roster.tiers(await self._reader.with_activity(await self._access.view(channel_id, game_id)))
+        return roster.tiers(await self._access.current(channel_id, game_id))
 
     async def active_players(
         self, channel_id: str | int | None, *, within: timedelta | None = None, game_id: str | int | None = None
     ) -> dict[str, Player]:
         """Who is active or idle; ``within``: only who was active so lately."""
-        view = await self._reader.with_activity(await self._access.view(channel_id, game_id))
+        view = await self._access.current(channel_id, game_id)
         oldest = None if within is None else view.now - span(within, "within")
         return {
             player.user_id: player
