@@ -459,3 +459,16 @@ async def test_a_read_closes_a_window_that_is_due(lab):
         table.later(seconds=10)
         await read()
         assert (await table.row(game.id)).data["turn"] == number
+
+
+async def test_a_countdown_ends_before_the_calendar_does(lab):
+    table = Table(lab)
+    await table.boot("ann")
+    await table.press("ann")
+    with pytest.raises(InvalidValueError, match="1,000 years"):
+        await table.games.extend(HERE, timedelta(days=365 * 1000))
+    await table.games.extend(HERE, timedelta(days=365 * 999))
+    await table.games.pause(HERE)
+    with pytest.raises(InvalidValueError, match="1,000 years"):
+        await table.games.extend(HERE, timedelta(days=365 * 999))
+    assert (await table.games.unpause(HERE)).window.remaining > timedelta(days=365 * 998)

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from sojourn.core.batch import Deadline, Guard, NewEntry, Path, Write
 from sojourn.core.codec import Json, check_text, encode
 from sojourn.core.session import Session
+from sojourn.core.times import LONGEST
 from sojourn.errors import ConflictError, InvalidValueError, SojournError
 from sojourn.kinds.games import roster
 from sojourn.kinds.games.model import ChoiceStatus, CloseReason, Press
@@ -358,6 +359,8 @@ def extended(view: View, more: int) -> Write:
     rest = left(view)
     if rest is None:
         raise ConflictError("the window has no countdown to extend.", hint="Policy: countdown=None.")
+    if rest + more > LONGEST:
+        raise InvalidValueError("a countdown lasts 1,000 years at most.")
     if view.place == "held":
         return Write(view.id, guard, set=((("window", "left"), rest + more),), change=row.change)
     assert view.session.deadline is not None  # noqa: S101  # left() has just seen it
