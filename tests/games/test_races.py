@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 
 import pytest
 
+import sojourn
 from sojourn import ConflictError, EndedError, GamePolicy, LeaseHeldError, NotFoundError, SojournError
+from sojourn.kinds.games.reader import Reader
 from sojourn.testing.simulation import RaceLostError, Simulation, explore
 from tests.games.checking import Ledger, check, every_window_can_close
 
@@ -366,3 +369,32 @@ async def a_game_of_another_home_is_swapped_under_presses(simulation: Simulation
 @MANY
 def test_a_swap_between_homes_under_presses_is_done_once(seeds, saved):
     explore(partial(a_game_of_another_home_is_swapped_under_presses, saved=saved), seeds=seeds)
+
+
+def test_whoever_waits_rests_also_when_the_turn_begins_anew(monkeypatch):
+    looks: list[str] = []
+    load = Reader.load
+
+    async def counted(self, game_id):
+        looks.append(game_id)
+        assert len(looks) < 50, "whoever waits looks again and again"
+        return await load(self, game_id)
+
+    async def play() -> None:
+        async with await sojourn.aopen("memory:", games=GamePolicy(countdown=None)) as store:
+            await store.games.boot(HERE, "Race")
+            await store.games.submit_choice(HERE, "ann", "Ann", "north")
+            waiter = asyncio.create_task(store.games.wait_for_countdown(HERE))
+            await turns_of_the_loop()
+            monkeypatch.setattr(Reader, "load", counted)
+            await store.games.rewind(HERE, 0)
+            await store.games.submit_choice(HERE, "ann", "Ann", "south")
+            await turns_of_the_loop()
+            await store.games.close(HERE)
+            assert (await waiter).choices == {"ann": "south"}
+
+    async def turns_of_the_loop() -> None:
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    asyncio.run(play())
