@@ -291,6 +291,9 @@ async def test_what_happens_in_a_channel_is_watched_across_swaps(lab):
     two = (await table.games.get(HERE)).id
     assert "secret" not in repr(seen)
     assert [event.change for event in seen if event.id == two] == ["booted", "chose"]
+    assert [event.change for event in seen if event.id != two] == [
+        "booted", "joined", "chose", "closed", "narrated", "crowned", "shelved"
+    ]  # fmt: skip
 
 
 async def test_a_watcher_sees_what_comes_after_it_began(lab):
@@ -349,3 +352,32 @@ async def test_an_id_of_ones_own_may_not_look_like_an_id_of_the_store(lab):
     with pytest.raises(InvalidValueError, match="game_id"):
         await games.boot(THERE, "Two", game_id=game.id)
     assert await games.get(THERE) is None
+
+
+@pytest.mark.parametrize("how", ["swap", "exit", "shelve", "again"])
+async def test_a_watcher_that_comes_back_reads_what_happened_before_the_game_left(lab, how):
+    table = Table(lab)
+    game = await table.boot("ann")
+    begin = await table.store.tip()
+    await table.press("ann")
+    await table.games.close(HERE)
+    table.later(minutes=1)
+    if how == "swap":
+        await table.games.swap(HERE, "Other")
+    elif how == "again":
+        await table.games.swap(HERE, "Other")
+        await table.games.join(HERE, "bob", "Bob")
+        await table.games.exit(HERE)
+        table.later(minutes=5)
+    else:
+        await getattr(table.games, how)(HERE)
+    left = await table.store.tip()
+    table.later(minutes=5)
+    await table.games.resume(game.id, THERE)
+    await table.games.join(THERE, "zoe", "Zoe")
+    seen = [event async for event in table.games.watch(HERE, after=begin, timeout=timedelta(0))]
+    mine = [event.change for event in seen if event.id == game.id]
+    assert mine == ["chose", "closed", "exited" if how == "exit" else "shelved"]
+    if how == "again":
+        assert [event.change for event in seen if event.id != game.id] == ["booted", "joined", "exited"]
+    assert [event async for event in table.games.watch(HERE, after=left, timeout=timedelta(0))] == []
