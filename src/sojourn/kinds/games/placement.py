@@ -8,7 +8,7 @@ where alias and record agree, so at each moment a channel shows one game or none
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
@@ -91,7 +91,8 @@ class Placement:
     async def _settled(self, channel: str, alias: Alias, view: View) -> bool:
         """Finish what was begun with a channel; False when there is nothing to finish."""
         if view.data.get("coming") == channel:
-            await self._begin(view, channel, None)
+            moved = Spot(channel, replace(alias, target=None), None, view.now)  # as it was freed of the game before
+            await self._begin(view, channel, await self._before(moved, None))
             return True
         goes = view.data.get("going")
         if goes is None or goes[0] != channel:
