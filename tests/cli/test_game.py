@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 import sojourn
-
 from tests.cli.conftest import EVIL, User
 
 

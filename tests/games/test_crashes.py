@@ -173,7 +173,9 @@ async def a_resume_between_homes(simulation: Simulation) -> None:
     store, one = await playing(simulation, HERE, "One")
     ending = simulation.random.random() < 0.5
     await (store.games.exit(HERE) if ending else store.games.shelve(HERE))
-    await simulation.alone(lambda: simulation.store().games.resume(one, YONDER), crash=True)
+    outcome = await simulation.alone(lambda: simulation.store().games.resume(one, YONDER, key="k"), crash=True)
+    if outcome.done or simulation.random.random() < 0.5:
+        assert (await simulation.store().games.resume(one, YONDER, key="k")).channel_id == YONDER
     place = simulation.random.choice([YONDER, THERE])
     if await store.games.get(YONDER) is None:
         assert (await store.games.resume(one, place)).channel_id == place
@@ -204,7 +206,8 @@ async def a_delete(simulation: Simulation) -> None:
 
 SCENARIOS = [
     a_press_that_closes, the_only_waiter, a_watcher_reads_on, a_narrator, a_swap_at_home, a_swap_between_homes,
-    a_press_is_sent_again_after_a_swap_between_homes, a_swap_for_a_new_game_between_homes, an_exit_between_homes, a_resume_between_homes, a_boot_with_an_id_of_its_own, a_delete,
+    a_press_is_sent_again_after_a_swap_between_homes,
+    a_swap_for_a_new_game_between_homes, an_exit_between_homes, a_resume_between_homes, a_boot_with_an_id_of_its_own, a_delete,
 ]  # fmt: skip
 
 

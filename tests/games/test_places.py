@@ -381,3 +381,18 @@ async def test_a_watcher_that_comes_back_reads_what_happened_before_the_game_lef
     if how == "again":
         assert [event.change for event in seen if event.id != game.id] == ["booted", "joined", "exited"]
     assert [event async for event in table.games.watch(HERE, after=left, timeout=timedelta(0))] == []
+
+
+@pytest.mark.parametrize("how", ["exit", "shelve"])
+async def test_a_game_of_another_home_leaves_once_by_its_key(lab, how):
+    table = Table(lab)
+    game = await table.boot("ann")
+    await table.games.shelve(HERE)
+    await table.games.resume(game.id, THERE)
+    leave = getattr(table.games, how)
+    gone = await leave(THERE, key="k")
+    assert (gone.id, gone.channel_id) == (game.id, None)
+    assert await leave(THERE, key="k") == gone
+    await table.boot("bob", channel=THERE, name="Next")
+    assert await leave(THERE, key="k") == gone
+    assert (await table.games.get(THERE)).name == "Next"

@@ -182,6 +182,7 @@ class AsyncGames:
         channel: str = wanted or view.data["last_channel"]
         asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
         if asked is not None:
+            await self._placement.spot(channel)  # finishes what a crash has left half done
             return await self._access.game(await self._reader.load(view.id))
 
         async def step() -> str | Refusal:
@@ -717,6 +718,7 @@ class AsyncGames:
 
     async def _swapped_again(self, asked: Answer, channel: str, own: str | None) -> Swapped:
         """What a swap gave that was asked for before: its games as they are now."""
+        await self._placement.spot(channel)  # finishes what a crash has left half done
         game = await (self._shown_again(asked, channel) if own is None else self._loaded(own))
         others = [moved.id for moved in asked.moved if moved.id != game.id]
         shelved = await self._reader.find(others[0]) if others else None

@@ -8,7 +8,7 @@ where alias and record agree, so at each moment a channel shows one game or none
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
@@ -88,11 +88,19 @@ class Placement:
             raise NotFoundError(f"the channel {channel!r} shows no game.", hint="boot() starts one, resume() brings one back.")
         return view
 
+    async def last(self, channel: str) -> str:
+        """The game that a channel showed before what it shows now, which may be nothing."""
+        spot = await self.spot(channel)
+        before = [] if spot.view is None else spot.view.data["before"]
+        found: str | None = spot.alias.previous if spot.alias.target is None else before[0][0] if before else None
+        if found is None:
+            raise NotFoundError(f"the channel {channel!r} shows no game.", hint="list(channel_id=…) has those it has shown.")
+        return found
+
     async def _settled(self, channel: str, alias: Alias, view: View) -> bool:
         """Finish what was begun with a channel; False when there is nothing to finish."""
         if view.data.get("coming") == channel:
-            moved = Spot(channel, replace(alias, target=None), None, view.now)  # as it was freed of the game before
-            await self._begin(view, channel, await self._before(moved, None))
+            await self._begin(view, channel, None)
             return True
         goes = view.data.get("going")
         if goes is None or goes[0] != channel:
@@ -135,10 +143,11 @@ class Placement:
         out, home = spot.view, game.session.home
         if home == spot.channel and (out is None or out.session.home == spot.channel):
             return await self._move(spot, game, out, operation)
-        claim = await self._unit.attempt(home, places.coming(game, spot.channel))
+        coming = places.coming(game, spot.channel, await self._before(spot, out))
+        claim = await self._unit.attempt(home, coming)
         if claim.refusal is not None:
             return AGAIN
-        game = after(game, places.coming(game, spot.channel), claim.moved[0], claim.now)
+        game = after(game, coming, claim.moved[0], claim.now)
         if out is not None and out.session.home != spot.channel:
             gone = await self._unit.attempt(out.session.home, places.shelved(out, goes=(spot.channel, game.id)))
             if gone.refusal is not None:
