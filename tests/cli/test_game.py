@@ -358,3 +358,24 @@ def test_play_is_for_people_and_a_dry_run_plays_nothing(user: User) -> None:
     assert user("game", "play", "--json").code == 2
     assert user.fine("game", "play", "--user", "ana", "--dry-run").out == "Would play in channel table as ana.\n"
     assert not user.path.exists()
+
+
+@pytest.mark.slow
+def test_a_terminal_follows_the_channel_to_another_game(tmp_path: Path, players: dict[str, Player]) -> None:
+    store = tmp_path / "game.db"
+    ana = players["ana"] = Player(store, "ana")
+    ana.sees("3  Go down to the boat")
+    ana.press("2")
+    ana.sees("3  Call out")
+    with sojourn.open(f"sqlite:///{store}") as opened:
+        opened.games.swap("table", "The other")
+        assert "The other" in ana.sees("you are ana")
+        ana.sees("3  Go down to the boat")
+        ana.press("2")
+        ana.sees("3  Call out")
+        opened.games.rewind("table", 0)
+        ana.sees("The causeway")
+        ana.sees("3  Go down to the boat")
+        opened.games.exit("table")
+    assert ana.sees("shows no game").splitlines()[-1].startswith("sojourn: ")
+    assert ana.end() == 3

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,11 +33,9 @@ def demo(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 def test_the_demo_shows_every_step_and_ends_well(tmp_path: Path) -> None:
-    begun = time.monotonic()
     run = demo(tmp_path)
 
     assert (run.returncode, run.stderr) == (0, "")
-    assert time.monotonic() - begun < 20
     lines = run.stdout.splitlines()
     assert [line.partition(".")[0] for line in lines if line[:1].isdigit()] == [str(number) for number in range(1, 11)]
     assert len(lines) <= 96

@@ -134,6 +134,20 @@ async def a_swap_between_homes(simulation: Simulation) -> None:
     await all_is_well(simulation, games=(one, two))
 
 
+async def a_press_is_sent_again_after_a_swap_between_homes(simulation: Simulation) -> None:
+    """Whoever finishes the swap leaves behind which game was there, so that a press of it is known."""
+    store, one = await playing(simulation, HERE, "One")
+    _, two = await playing(simulation, THERE, "Two")
+    for channel in (HERE, THERE):
+        await store.games.shelve(channel)
+    await store.games.resume(one, YONDER)
+    await store.games.submit_choice(YONDER, "ann", "Ann", "north", key="k")
+    await simulation.alone(lambda: simulation.store().games.swap(YONDER, game_id=two), crash=True)
+    again = await simulation.store().games.submit_choice(YONDER, "ann", "Ann", "north", key="k")
+    assert again.status == "duplicate", "the press was taken twice"
+    await all_is_well(simulation, games=(one, two))
+
+
 async def a_swap_for_a_new_game_between_homes(simulation: Simulation) -> None:
     store, one = await playing(simulation, HERE, "One")
     await store.games.shelve(HERE)
@@ -160,7 +174,9 @@ async def a_resume_between_homes(simulation: Simulation) -> None:
     store, one = await playing(simulation, HERE, "One")
     ending = simulation.random.random() < 0.5
     await (store.games.exit(HERE) if ending else store.games.shelve(HERE))
-    await simulation.alone(lambda: simulation.store().games.resume(one, YONDER), crash=True)
+    outcome = await simulation.alone(lambda: simulation.store().games.resume(one, YONDER, key="k"), crash=True)
+    if outcome.done or simulation.random.random() < 0.5:
+        assert (await simulation.store().games.resume(one, YONDER, key="k")).channel_id == YONDER
     place = simulation.random.choice([YONDER, THERE])
     if await store.games.get(YONDER) is None:
         assert (await store.games.resume(one, place)).channel_id == place
@@ -191,6 +207,7 @@ async def a_delete(simulation: Simulation) -> None:
 
 SCENARIOS = [
     a_press_that_closes, the_only_waiter, a_watcher_reads_on, a_narrator, a_swap_at_home, a_swap_between_homes,
+    a_press_is_sent_again_after_a_swap_between_homes,
     a_swap_for_a_new_game_between_homes, an_exit_between_homes, a_resume_between_homes, a_boot_with_an_id_of_its_own, a_delete,
 ]  # fmt: skip
 

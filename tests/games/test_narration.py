@@ -119,3 +119,15 @@ async def test_history_is_paged_and_older_turns_stay_stored(lab: Lab) -> None:
         assert (await table.games.wait_for_countdown(HERE, turn=number)).choices == {"ann": f"choice {number}"}
     assert await table.games.history(HERE, before=1) == []
     assert await table.games.history(HERE, count=0) == []
+
+
+async def test_the_claim_on_a_turn_that_was_rewound_is_not_one_on_its_successor(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann")
+    await table.play("ann", choice="north")
+    claim = await table.games.narrate(HERE)
+    await table.games.rewind(HERE, 0)
+    await table.play("ann", choice="south")
+    with pytest.raises(LeaseLostError):
+        await table.games.record_turn(HERE, 1, "They went north.", token=claim.token)
+    assert (await table.games.history(HERE))[0].state == "closed"

@@ -306,6 +306,9 @@ async def test_what_happens_in_a_channel_is_watched_across_swaps(lab: Lab) -> No
     two = (await shown(table.games, HERE)).id
     assert "secret" not in repr(seen)
     assert [event.change for event in seen if event.id == two] == ["booted", "chose"]
+    assert [event.change for event in seen if event.id != two] == [
+        "booted", "joined", "chose", "closed", "narrated", "crowned", "shelved"
+    ]  # fmt: skip
 
 
 async def test_a_watcher_sees_what_comes_after_it_began(lab: Lab) -> None:
@@ -357,3 +360,55 @@ async def test_another_game_is_booted_where_one_was_closed_as_any_session(lab: L
     await table.store.sessions.end(game.id)
     assert (await table.games.boot(HERE, "Next")).name == "Next"
     assert (await table.games.resume(game.id, THERE)).channel_id == THERE
+
+
+async def test_an_id_of_ones_own_may_not_look_like_an_id_of_the_store(lab: Lab) -> None:
+    games = Table(lab).games
+    game = await games.boot(HERE, "One")
+    with pytest.raises(InvalidValueError, match="game_id"):
+        await games.boot(THERE, "Two", game_id=game.id)
+    assert await games.get(THERE) is None
+
+
+@pytest.mark.parametrize("how", ["swap", "exit", "shelve", "again"])
+async def test_a_watcher_that_comes_back_reads_what_happened_before_the_game_left(lab: Lab, how: Any) -> None:
+    table = Table(lab)
+    game = await table.boot("ann")
+    begin = await table.store.tip()
+    await table.press("ann")
+    await table.games.close(HERE)
+    table.later(minutes=1)
+    if how == "swap":
+        await table.games.swap(HERE, "Other")
+    elif how == "again":
+        await table.games.swap(HERE, "Other")
+        await table.games.join(HERE, "bob", "Bob")
+        await table.games.exit(HERE)
+        table.later(minutes=5)
+    else:
+        await getattr(table.games, how)(HERE)
+    left = await table.store.tip()
+    table.later(minutes=5)
+    await table.games.resume(game.id, THERE)
+    await table.games.join(THERE, "zoe", "Zoe")
+    seen = [event async for event in table.games.watch(HERE, after=begin, timeout=timedelta(0))]
+    mine = [event.change for event in seen if event.id == game.id]
+    assert mine == ["chose", "closed", "exited" if how == "exit" else "shelved"]
+    if how == "again":
+        assert [event.change for event in seen if event.id != game.id] == ["booted", "joined", "exited"]
+    assert [event async for event in table.games.watch(HERE, after=left, timeout=timedelta(0))] == []
+
+
+@pytest.mark.parametrize("how", ["exit", "shelve"])
+async def test_a_game_of_another_home_leaves_once_by_its_key(lab: Lab, how: Any) -> None:
+    table = Table(lab)
+    game = await table.boot("ann")
+    await table.games.shelve(HERE)
+    await table.games.resume(game.id, THERE)
+    leave = getattr(table.games, how)
+    gone = await leave(THERE, key="k")
+    assert (gone.id, gone.channel_id) == (game.id, None)
+    assert await leave(THERE, key="k") == gone
+    await table.boot("bob", channel=THERE, name="Next")
+    assert await leave(THERE, key="k") == gone
+    assert (await shown(table.games, THERE)).name == "Next"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+import sojourn
 from sojourn import (
     AsyncGames,
     AsyncStore,
@@ -22,6 +25,8 @@ from sojourn import (
     Swapped,
     Turn,
 )
+from sojourn.kinds.games.reader import Reader
+from sojourn.kinds.games.record import View
 from sojourn.testing.simulation import Operation, RaceLostError, Simulation, explore
 from tests.games.checking import Ledger, check, every_window_can_close, shown
 
@@ -350,3 +355,66 @@ async def people_come_and_go(simulation: Simulation) -> None:
 @MANY
 def test_who_comes_and_goes_never_freezes_a_window(seeds: int | Iterable[int]) -> None:
     explore(people_come_and_go, seeds=seeds)
+
+
+async def a_game_of_another_home_is_swapped_under_presses(simulation: Simulation, *, saved: bool) -> None:
+    """The swap of a channel whose game lives elsewhere is done once, whoever finishes it, and says so."""
+    first = simulation.store()
+    other = await first.games.boot("elsewhere", "Other")
+    await first.games.swap("elsewhere", "A third")
+    await first.games.resume(other.id, HERE)
+    third = await first.games.get("elsewhere")
+    assert third is not None
+    await first.games.shelve("elsewhere")
+    ledger = Ledger()
+
+    async def swap() -> Swapped:
+        games = simulation.store().games
+        return await (games.swap(HERE, game_id=third.id) if saved else games.swap(HERE, "New"))
+
+    swapped, *presses = await simulation.race(
+        swap,
+        *(pressing(simulation.store().games, ledger, who) for who in ("ann", "bob")),
+        lambda: simulation.store().games.get(HERE),
+    )
+    done = swapped.result()
+    assert (done.shelved.id, done.game.id) == (other.id, (await shown(first.games, HERE)).id)
+    assert len(await first.games.list()) == (2 if saved else 3)
+    for outcome in presses:
+        assert outcome.done or isinstance(outcome.error, NotFoundError), repr(outcome.error)
+    await check(first, ledger, channels=(HERE,))
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@MANY
+def test_a_swap_between_homes_under_presses_is_done_once(seeds: int | Iterable[int], saved: bool) -> None:
+    explore(partial(a_game_of_another_home_is_swapped_under_presses, saved=saved), seeds=seeds)
+
+
+def test_whoever_waits_rests_also_when_the_turn_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    load = Reader.load
+
+    async def counted(self: Reader, game_id: str) -> View:
+        looks.append(game_id)
+        assert len(looks) < 50, "whoever waits looks again and again"
+        return await load(self, game_id)
+
+    async def play() -> None:
+        async with await sojourn.aopen("memory:", games=GamePolicy(countdown=None)) as store:
+            await store.games.boot(HERE, "Race")
+            await store.games.submit_choice(HERE, "ann", "Ann", "north")
+            waiter = asyncio.create_task(store.games.wait_for_countdown(HERE))
+            await turns_of_the_loop()
+            monkeypatch.setattr(Reader, "load", counted)
+            await store.games.rewind(HERE, 0)
+            await store.games.submit_choice(HERE, "ann", "Ann", "south")
+            await turns_of_the_loop()
+            await store.games.close(HERE)
+            assert (await waiter).choices == {"ann": "south"}
+
+    async def turns_of_the_loop() -> None:
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    asyncio.run(play())

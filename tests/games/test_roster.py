@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sojourn import ConflictError, FullError, NotFoundError
-from tests.games.checking import shown
+from tests.games.checking import shown, window_of
 from tests.games.conftest import HERE, Table
 
 if TYPE_CHECKING:
@@ -225,3 +226,54 @@ async def test_a_person_is_erased_from_every_game(disk_lab: Lab) -> None:
     disk = disk_lab.on_disk()
     for trace in (b"Bob the Second", b'"bob"', b"secret"):
         assert trace not in disk
+
+
+async def test_who_becomes_a_spectator_is_not_waited_for(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", close_when="all", countdown=None)
+    await table.press("ann")
+    await table.games.join(HERE, "bob", "Bob", role="spectator")
+    assert window_of(await table.games.get(HERE)).expected == ("ann", "cem")
+    await table.games.join_by_code(await table.games.invite(HERE), "cem", "Cem", role="gm")
+    assert (await shown(table.games, HERE)).turn == 1
+    assert list((await table.games.history(HERE))[0].choices) == ["ann"]
+
+
+async def test_the_choice_of_who_has_left_counts_for_a_quorum(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", "dan", close_when="quorum", quorum=3, countdown=None)
+    await table.press("ann")
+    await table.games.leave(HERE, "ann")
+    await table.press("bob")
+    assert (await shown(table.games, HERE)).turn == 0
+    await table.games.leave(HERE, "dan")
+    await table.press("cem")
+    (turn,) = await table.games.history(HERE)
+    assert set(turn.choices) == {"ann", "bob", "cem"}
+
+
+async def test_who_has_chosen_left_and_taken_over_a_seat_is_not_waited_for_twice(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", close_when="all", countdown=None)
+    await table.press("cem")
+    await table.games.leave(HERE, "cem")
+    await table.games.substitute(HERE, "ann", "cem", "Cem")
+    await table.press("bob")
+    (turn,) = await table.games.history(HERE)
+    assert (turn.reason, set(turn.choices)) == ("all", {"bob", "cem"})
+
+
+async def test_joining_again_with_the_key_of_who_has_left_says_so(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("zoe")
+    code = await table.games.invite(HERE)
+    joins: list[Callable[[], Awaitable[object]]] = [
+        lambda: table.games.join(HERE, "ann", "Ann", key="one"),
+        lambda: table.games.join_by_code(code, "ann", "Ann", key="two"),
+        lambda: table.games.substitute(HERE, "zoe", "ann", "Ann", key="three"),
+    ]
+    for join in joins:
+        await join()
+        await table.games.leave(HERE, "ann")
+        with pytest.raises(NotFoundError, match="ann"):
+            await join()

@@ -113,6 +113,30 @@ async def test_rewinding_past_noted_turns(lab: Lab) -> None:
         assert turn.choices == {"ann": f"{word} {number}"}
 
 
+async def test_the_turns_before_a_cut_are_found_one_by_one(lab: Lab) -> None:
+    table = Table(lab)
+    await played(table, 10)
+    await table.games.rewind(HERE, 5)
+    fork = await table.games.fork(HERE, at_turn=4)
+    assert (await table.games.wait_for_countdown(HERE)).choices == {"ann": "choice 5"}
+    assert await table.games.narration(HERE, 5) == "story 5"
+    assert [turn.number for turn in await table.games.history(HERE, before=5, count=2)] == [3, 4]
+    assert await table.games.narration(None, 4, game_id=fork.id) == "story 4"
+    await table.play("ann", choice="second 6")
+    for number, choice in ((5, "choice 5"), (6, "second 6")):
+        assert (await table.games.wait_for_countdown(HERE, turn=number)).choices == {"ann": choice}
+
+
+async def test_a_turn_that_nobody_has_told_is_claimed_after_a_rewind(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann")
+    for number in range(1, 5):
+        await table.play("ann", choice=f"choice {number}")
+    await table.games.rewind(HERE, 2)
+    claim = await table.games.narrate(HERE)
+    assert (claim.turn.number, claim.turn.choices) == (1, {"ann": "choice 1"})
+
+
 async def test_a_slot_holds_the_last_save(lab: Lab) -> None:
     table = Table(lab)
     game = await played(table, 2)

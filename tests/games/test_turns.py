@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sojourn import ConflictError, GamePolicy, InvalidValueError, KeyReusedError, NotFoundError, Submitted, Turn
+from sojourn.kinds.games import windows
 from tests.games.checking import shown, window_of
 from tests.games.conftest import HERE, Table
 
@@ -388,3 +390,102 @@ async def test_a_policy_is_kept_with_its_game(disk_lab: Lab) -> None:
 def test_a_policy_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError):
         GamePolicy(**wrong)
+
+
+async def test_a_press_that_expects_the_turn_after_one_that_is_due_is_in_time(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", late="reject")
+    await table.press("ann")
+    table.later(seconds=10)
+    answer = await table.press("ann", expect_turn=2)
+    assert (answer.status, answer.first, answer.turn) == ("accepted", True, 2)
+    table.later(seconds=10)
+    assert (await table.press("ann", expect_turn=2)).status == "late"
+    assert (await table.press("ann")).status == "accepted"
+
+
+async def test_a_choice_that_is_not_offered_any_more_is_not_repeated(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", open_on="manual", on_timeout="repeat")
+    for options, filled in ((["left", "right"], {}), (["right", "back"], {"bob": "right"}), (["up", "down"], {})):
+        await table.games.open_window(HERE, options=options)
+        if not filled:
+            await table.press("ann", options[0])
+        if options[0] == "left":
+            await table.press("bob", "right")
+        turn = await table.games.close(HERE)
+        assert {user: turn.choices[user] for user in turn.filled if user == "bob"} == filled
+
+
+async def test_whoever_joins_before_the_narration_does_not_open_the_next_turn(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", open_on="turn_start")
+    await table.play("ann")
+    await table.games.join(HERE, "bob", "Bob")
+    assert (await shown(table.games, HERE)).window is None
+    assert (await table.press("bob")).status == "late"
+    await table.games.record_turn(HERE, 1, "Told.")
+    assert window_of(await table.games.get(HERE)).expected == ("ann", "bob")
+
+
+@pytest.mark.parametrize("how", ["pause", "shelve", "exit", "swap", "rewind"])
+async def test_a_turn_that_opens_by_itself_does_so_whatever_came_between(lab: Lab, how: Any) -> None:
+    table = Table(lab)
+    games, game = table.games, await table.boot("ann", open_on="turn_start")
+    await table.play("ann")
+    ways: dict[str, tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]] = {
+        "pause": (lambda: games.pause(HERE), lambda: games.unpause(HERE)),
+        "shelve": (lambda: games.shelve(HERE), lambda: games.resume(game.id)),
+        "exit": (lambda: games.exit(HERE), lambda: games.resume(game.id)),
+        "swap": (lambda: games.swap(HERE, "Other"), lambda: games.swap(HERE, game_id=game.id)),
+        "rewind": (lambda: games.get(HERE), lambda: games.rewind(HERE, 1)),
+    }
+    stop, go = ways[how]
+    await stop()
+    await games.record_turn(None, 1, "Told.", game_id=game.id)
+    await go()
+    assert window_of(await games.get(HERE)).turn == 2
+    assert (await table.press("ann")).status == "accepted"
+
+
+async def test_a_press_opens_the_turn_whose_narrator_died_before_opening_it(lab: Lab, monkeypatch: Any) -> None:
+    table = Table(lab)
+    await table.boot("ann", open_on="turn_start")
+    await table.play("ann")
+    with monkeypatch.context() as dead:
+        dead.setattr(windows, "starts", lambda view: False)
+        await table.games.record_turn(HERE, 1, "Told.")
+    assert (await shown(table.games, HERE)).window is None
+    answer = await table.press("ann")
+    assert (answer.status, answer.first, answer.turn) == ("accepted", True, 2)
+
+
+async def test_a_read_closes_a_window_that_is_due(lab: Lab) -> None:
+    table = Table(lab)
+    game = await table.boot("ann")
+    reads: list[Callable[[], Awaitable[object]]] = [
+        lambda: table.games.get(HERE),
+        lambda: table.games.load(game.id),
+        lambda: table.games.players(HERE),
+        lambda: table.games.active_players(HERE),
+    ]
+    for number, read in enumerate(reads, 1):
+        await table.press("ann")
+        table.later(seconds=10)
+        await read()
+        assert (await table.row(game.id)).data["turn"] == number
+
+
+async def test_a_countdown_ends_before_the_calendar_does(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann")
+    await table.press("ann")
+    with pytest.raises(InvalidValueError, match="1,000 years"):
+        await table.games.extend(HERE, timedelta(days=365 * 1000))
+    await table.games.extend(HERE, timedelta(days=365 * 999))
+    await table.games.pause(HERE)
+    with pytest.raises(InvalidValueError, match="1,000 years"):
+        await table.games.extend(HERE, timedelta(days=365 * 999))
+    remaining = window_of(await table.games.unpause(HERE)).remaining
+    assert remaining is not None
+    assert remaining > timedelta(days=365 * 998)

@@ -192,6 +192,7 @@ class Terminal:
         self._game: Game | None = None
         self._looked = 0.0
         self._tip = ""
+        self._shown_game = ""
         self._shown_turn = -1
         self._asked_turn = 0
         self._mine: tuple[int, str] = (0, "")
@@ -212,9 +213,13 @@ class Terminal:
             self._line(
                 "You are gone, and the others wait for you until your turn's time is over. Come back with the same command."
             )
+        finally:
+            self._clear()
+            self._output.flush()
 
     def _begin(self) -> None:
         game, last = self._table.look()
+        self._shown_game = game.id
         self._line(f"{game.name} · channel {game.channel_id} · you are {self._name(game)} · number keys choose, q leaves")
         if last is None:
             self._paragraphs(self._table.opening())
@@ -228,6 +233,8 @@ class Terminal:
         if self._game is None or tip != self._tip or now - self._looked > _LOOK or self._overdue(now):
             self._tip, self._looked = tip, now
             game, last = self._table.look()
+            if game.id != self._shown_game or game.turn < self._shown_turn:
+                self._another()
             self._game = game
             need = self._need = needed(game, last)
             self._show(last, need)
@@ -242,6 +249,12 @@ class Terminal:
         else:
             words = self._keys.wait(_TICK, hungry=self._hungry())
         return self._typed(words)
+
+    def _another(self) -> None:
+        """The channel shows another game, or an earlier turn of this one: it is told from where it stands."""
+        self._mine, self._asked_turn, self._awake = (0, ""), 0, False
+        self._line("")
+        self._begin()
 
     def _act(self, need: Need, last: Turn | None) -> bool:
         """Do what the game needs; whether there was something."""

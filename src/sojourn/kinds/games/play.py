@@ -256,9 +256,9 @@ class Play:
                 return await self._reader.turn(view, wanted)
             if view.window is None or wanted != view.closed + 1:
                 raise self._nothing(view, wanted, cancelled=view.session.phase != phase)
-            tip = await engine.tip()
+            tip, now = await engine.tip(), view.session.phase
             view = await self._reader.load(view.id)
-            if view.session.phase == phase and not view.overdue and view.complete is None:
+            if view.session.phase == now and not view.overdue and view.complete is None:
                 await engine.changed(tip, self._patience(view), session=view.id)
                 view = await self._reader.load(view.id)
 
