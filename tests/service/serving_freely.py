@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 
+from sojourn import ConversationPolicy
 from sojourn.service import Credential, SecretKeys, ServiceOptions, application
 from sojourn.service.serving import address_of, listen, say, serve
 from sojourn.store import aopen
@@ -14,7 +15,8 @@ from sojourn.store import aopen
 async def main(url: str) -> None:
     keys = SecretKeys({os.environ["SOJOURN_ADMIN_SECRET"]: Credential("load", "default")})
     with listen("127.0.0.1", 0) as listening:
-        async with aopen(url) as store, store.runner():
+        plain = ConversationPolicy(fold_above=None)  # a fold is an entry, too, that no writer was told of
+        async with aopen(url, conversations=plain) as store, store.runner():
             app = application(store, keys=keys, options=ServiceOptions(per_second=None))
             await serve(app, listening, lambda: say([address_of(listening, "127.0.0.1")]))
 
