@@ -118,6 +118,22 @@ async def test_join_codes(lab: Lab) -> None:
     assert code not in stored
 
 
+async def test_a_code_leads_to_its_game_and_takes_no_use(lab: Lab) -> None:
+    table = Table(lab)
+    game = await table.boot()
+    code = await table.games.invite(HERE, uses=1, ttl=timedelta(minutes=1))
+    for given in (code, code.lower()):
+        found = await table.games.find_by_code(given)
+        assert (found.id, found.players) == (game.id, {})
+    await table.games.join_by_code(code, "ann", "Ann")
+    assert set((await table.games.find_by_code(code)).players) == {"ann"}, "who is in it looks on with a code that is used up"
+    with pytest.raises(NotFoundError):
+        await table.games.find_by_code("ZZZZZZZZ")
+    await table.games.delete(game.id)
+    with pytest.raises(NotFoundError):
+        await table.games.find_by_code(code)
+
+
 async def test_the_last_use_of_a_code_is_given_once(lab: Lab) -> None:
     table = Table(lab)
     await table.boot()
