@@ -20,6 +20,10 @@ from sojourn.testing.browser import OPTIONS, find_chromium
 SECRET = "a-secret-of-the-test-that-is-long-enough"
 
 
+STARTED: list[subprocess.Popen[str]] = []
+"""Every server of this process, so that a test that fails leaves none behind."""
+
+
 @dataclass
 class Serving:
     """A server process."""
@@ -47,6 +51,7 @@ def serve(url: str, *, port: int = 0, tenant: str = "default") -> Serving:
     process = subprocess.Popen(
         [sys.executable, "-m", "sojourn", *words], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment
     )
+    STARTED.append(process)
     assert process.stdout is not None
     text = ""
     while "stops." not in text:

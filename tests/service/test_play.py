@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ except BrowserMissingError as missing:
     pytest.skip(f"NO BROWSER: {missing}", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _no_server_stays() -> Iterator[None]:
+    yield
+    for process in browsing.STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def _join(browser: Any, address: str, name: str) -> tuple[Any, Any]:
