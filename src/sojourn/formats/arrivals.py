@@ -56,6 +56,8 @@ class Arrival:
     active_at: int
     current: bool
     top: int
+    tags: tuple[str, ...] = ()
+    """By which a program finds it under the name it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class Arrivals:
             "active" if last else "pending",
             arrival.data,
             {**dict(_sums(entries)), **_marks(arrival, page, {}, last)},
-            tuple(dict.fromkeys(f"channel:{channel}" for channel in channels)),
+            (*dict.fromkeys(f"channel:{channel}" for channel in channels), *arrival.tags),
             entries=entries,
             bucket=rules.BUCKET,
             created_at=arrival.created_at,

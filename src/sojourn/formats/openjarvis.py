@@ -40,6 +40,7 @@ _IMPORTED: Final = ""
 _REASONS: Final = {"landed": _IMPORTED, "present": PRESENT, "deleted": "its conversation was deleted here"}
 _CLOSED: Final = "it came after its conversation was closed here"
 _NO_MESSAGES: Final = Stat()
+_LONGEST_ID: Final = 128
 
 
 def import_openjarvis(
@@ -233,4 +234,11 @@ class _Import:
 
 
 def _arrival(talk: Talk, data: dict[str, Json], top: int) -> Arrival:
-    return Arrival(talk.id, talk.user, data, talk.created_at, talk.active_at, talk.current, top)
+    name = talk.about.get("session_id")
+    tags = (former_id(name),) if isinstance(name, str) and len(name) <= _LONGEST_ID else ()
+    return Arrival(talk.id, talk.user, data, talk.created_at, talk.active_at, talk.current, top, tags)
+
+
+def former_id(name: str) -> str:
+    """The tag of the conversation that had this id in OpenJarvis."""
+    return f"{FORMAT}:{name}"

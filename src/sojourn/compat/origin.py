@@ -1,0 +1,83 @@
+"""Where a drop-in keeps its sessions: in a store it was given, behind a URL, or beside the original's own database.
+
+The original's file is never changed. Its data is imported once into ``<name>.sojourn.db`` beside it, so that going back is
+a matter of changing the import again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import sojourn.sync.opening as opening
+from sojourn.core.batch import Point
+from sojourn.core.session import AliasKey
+from sojourn.errors import CorruptError, InvalidValueError
+from sojourn.formats.source import columns, open_source
+from sojourn.shell.bridge import run_sync
+from sojourn.sync.store import Store
+
+_MARK: Final = "compat.imported"
+
+
+def opened(
+    source: Any, *, table: str, column: str, bring: Callable[[Store, Path], object], **options: Any
+) -> tuple[Store, bool]:
+    """The store that ``source`` means, and whether it was opened here and is closed with the drop-in.
+
+    ``source``: a `Store`, a URL, or the path of the original's database (told by ``table`` having ``column``), which
+    ``bring`` imports the first time. ``options`` go to `sojourn.open` where a store is opened.
+    """
+    if isinstance(source, Store):
+        return source, False
+    if isinstance(source, str) and (":memory:" in source or "://" in source or source == "memory:"):
+        return opening.open("memory:" if source == ":memory:" else source, **options), True
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidValueError(
+            f"a store, a URL or a path is needed, not {type(source).__name__}.", hint="Pass sojourn.open(url), a URL or a path."
+        )
+    file = Path(source).expanduser()
+    original = file.is_file() and _has(file, table, column)
+    if file.is_file() and not original:
+        return opening.open(_url(file), **options), True
+    beside = file.with_name(f"{file.stem}.sojourn.db")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    store = opening.open(_url(beside), **options)
+    try:
+        if original:
+            _once(store, file, bring)
+    except BaseException:
+        store.close()
+        raise
+    return store, True
+
+
+def _url(file: Path) -> str:
+    return "sqlite:///" + quote(str(file.absolute()))
+
+
+def _has(file: Path, table: str, column: str) -> bool:
+    """Whether this is the original's database. An empty file, which the original makes first, is too."""
+    if not file.stat().st_size:
+        return True
+    try:
+        with open_source(file) as connection:
+            return column in columns(connection, table)
+    except CorruptError:  # no database: opening it as a store says what is wrong
+        return False
+
+
+def _once(store: Store, file: Path, bring: Callable[[Store, Path], object]) -> None:
+    """Import unless a run before this one has finished: an import that was killed goes on, one that ended is not repeated."""
+    if not file.stat().st_size:
+        return
+    unit = store._aio._unit
+    mark = AliasKey(_MARK, _MARK, file.name)
+    found = run_sync(unit.engine.follow(unit.tenant, mark)).alias
+    if found is not None and found.target is not None:
+        return
+    bring(store, file)
+    run_sync(unit.commit(_MARK, Point(mark, "done", None)))
