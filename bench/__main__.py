@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.contexts import contexts
 from bench.conversations import conversations
+from bench.games import games
 from bench.logins import logins
 from bench.workspaces import workspaces
 
@@ -20,7 +21,7 @@ from bench.workspaces import workspaces
 def main() -> None:
     """Print a row as soon as it is measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--large", action="store_true", help="grow to a million conversations")
+    parser.add_argument("--large", action="store_true", help="grow to a million conversations and 100,000 games")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--directory", type=Path, help="where to put the databases (default: a temporary directory)")
     options = parser.parse_args()
@@ -29,7 +30,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         place = Path(directory)
         rows = chain(
-            contexts(place), logins(place, large=options.large), workspaces(place), conversations(place, large=options.large)
+            contexts(place),
+            logins(place, large=options.large),
+            workspaces(place),
+            games(place, large=options.large),
+            conversations(place, large=options.large),
         )
         for row in rows:
             print(json.dumps({**asdict(row), "met": row.met}) if options.json else row.line(), flush=True)

@@ -3,8 +3,9 @@
     python tools/facade.py            write src/sojourn/sync/
     python tools/facade.py --check    compare whole files, and fail on a public coroutine that no class mirrors
 
-It knows four shapes of method: a call (a coroutine), an iterator, a context manager, and one that gives another mirrored
-object. A callback needs no shape of its own: the bodies take plain functions and coroutine functions alike.
+It knows five shapes of method: a call (a coroutine), an iterator, a context manager, one that gives another mirrored object,
+and one that only formats text. A callback needs no shape of its own: the bodies take plain functions and coroutine functions
+alike.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Mirror:
 MIRRORS = (
     Mirror("sojourn.kinds.contexts.api", "AsyncContexts", "Contexts", "contexts"),
     Mirror("sojourn.kinds.conversations.api", "AsyncConversations", "Conversations", "conversations"),
+    Mirror("sojourn.kinds.games.api", "AsyncGames", "Games", "games"),
     Mirror("sojourn.kinds.logins.api", "AsyncLogins", "Logins", "logins"),
     Mirror("sojourn.kinds.logins.directory", "AsyncDirectory", "Directory", "directory"),
     Mirror("sojourn.kinds.workspaces.api", "AsyncWorkspaces", "Workspaces", "workspaces"),
@@ -52,7 +54,23 @@ CONTEXTS = {
 UNMIRRORED = {"OpeningStore", "Holding", "WorkspaceHold"}
 """Public classes with coroutines that blocking code has another way to: `sync.opening`, `SyncContext`."""
 
-INNER = {"Unit", "ContentSweep", "Contents", "ConversationSweep", "Folding", "People", "Places", "Reader", "Removal"}
+INNER = {
+    "Access",
+    "ContentSweep",
+    "Contents",
+    "ConversationSweep",
+    "Folding",
+    "GameSweep",
+    "Lobby",
+    "Narrating",
+    "People",
+    "Placement",
+    "Places",
+    "Play",
+    "Reader",
+    "Removal",
+    "Unit",
+}
 INNER |= {"Claiming", "Pointing", "Starting", "WorkspaceSweep"}
 INNER |= {"AnyLookup", "ForeignLookup", "LoginSweep", "OwnLookup", "Registry", "Revocation", "Seats", "UserSweep"}
 """Classes that operations are made of; callers never hold one."""
@@ -162,7 +180,8 @@ class Writer:
         signature = ast.unparse(node.args)
         head = ["", f"    def {node.name}({signature}) -> {returns}:"]
         call = f"self._aio.{node.name}({self.passing(node.args)})"
-        return [*head, *self.docstring(ast.get_docstring(node) or "", 2), f"        return {wrap}({call})"]
+        given = f"{wrap}({call})" if wrap else call
+        return [*head, *self.docstring(ast.get_docstring(node) or "", 2), f"        return {given}"]
 
     def shape(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, str]:
         """What a method returns in blocking code and what makes it."""
@@ -182,6 +201,8 @@ class Writer:
             if inner is not self.mirror:
                 self.extra.add((f"sojourn.sync.{inner.file}", inner.name))
             return inner.name, inner.name
+        if returns == "str":
+            return returns, ""
         raise SystemExit(f"{self.mirror.source}.{node.name} returns {returns}: no shape is known for that")
 
     @staticmethod

@@ -66,6 +66,15 @@ if TYPE_CHECKING:
     from sojourn.kinds.conversations.model import Message as Message
     from sojourn.kinds.conversations.model import Messages as Messages
     from sojourn.kinds.conversations.summary import extractive as extractive
+    from sojourn.kinds.games.api import AsyncGames as AsyncGames
+    from sojourn.kinds.games.model import Game as Game
+    from sojourn.kinds.games.model import GamePolicy as GamePolicy
+    from sojourn.kinds.games.model import Narration as Narration
+    from sojourn.kinds.games.model import Player as Player
+    from sojourn.kinds.games.model import Submitted as Submitted
+    from sojourn.kinds.games.model import Swapped as Swapped
+    from sojourn.kinds.games.model import Turn as Turn
+    from sojourn.kinds.games.model import Window as Window
     from sojourn.kinds.logins.api import AsyncLogins as AsyncLogins
     from sojourn.kinds.logins.directory import AsyncDirectory as AsyncDirectory
     from sojourn.kinds.logins.model import AuditEntry as AuditEntry
@@ -97,6 +106,7 @@ if TYPE_CHECKING:
     from sojourn.sync.contexts import Contexts as Contexts
     from sojourn.sync.conversations import Conversations as Conversations
     from sojourn.sync.directory import Directory as Directory
+    from sojourn.sync.games import Games as Games
     from sojourn.sync.logins import Logins as Logins
     from sojourn.sync.opening import open as open
     from sojourn.sync.runner import Runner as Runner
@@ -130,6 +140,8 @@ _HOMES = {
     "sojourn.kinds.workspaces.api": "AsyncWorkspaces",
     "sojourn.kinds.workspaces.holding": "Held",
     "sojourn.kinds.workspaces.model": "Claim Resolved Role Workspace WorkspacePolicy",
+    "sojourn.kinds.games.api": "AsyncGames",
+    "sojourn.kinds.games.model": "Game GamePolicy Narration Player Submitted Swapped Turn Window",
     "sojourn.sessions": "AsyncSessions SessionInfo",
     "sojourn.shell.feed": "Event",
     "sojourn.shell.lease": "Lease",
@@ -137,6 +149,7 @@ _HOMES = {
     "sojourn.store": "AsyncStore Erased aopen",
     "sojourn.sync.contexts": "Contexts",
     "sojourn.sync.conversations": "Conversations",
+    "sojourn.sync.games": "Games",
     "sojourn.sync.directory": "Directory",
     "sojourn.sync.logins": "Logins",
     "sojourn.sync.opening": "open",
@@ -157,6 +170,7 @@ __all__ = [
     "Assembly",
     "AsyncContexts",
     "AsyncConversations",
+    "AsyncGames",
     "AsyncDirectory",
     "AsyncLogins",
     "AsyncRunner",
@@ -189,6 +203,9 @@ __all__ = [
     "ExpiredError",
     "FullError",
     "Held",
+    "Game",
+    "GamePolicy",
+    "Games",
     "Hit",
     "Identity",
     "InvalidCursorError",
@@ -210,12 +227,14 @@ __all__ = [
     "NewLogin",
     "NoProjectError",
     "NoSessionError",
+    "Narration",
     "NotFoundError",
     "OrphanPointerError",
     "OutcomeUnknownError",
     "Page",
     "PointerError",
     "PointerHeldError",
+    "Player",
     "Presence",
     "ReadOnlyError",
     "Resolved",
@@ -228,8 +247,11 @@ __all__ = [
     "SojournError",
     "StaleAuthenticationError",
     "Store",
+    "Submitted",
     "SummariserError",
+    "Swapped",
     "Swept",
+    "Turn",
     "Token",
     "UnavailableError",
     "UnknownRoleError",
@@ -239,6 +261,7 @@ __all__ = [
     "Workspace",
     "WorkspacePolicy",
     "Workspaces",
+    "Window",
     "World",
     "__version__",
     "aopen",

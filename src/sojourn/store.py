@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from sojourn.core.codec import check_key
 from sojourn.core.times import span
@@ -20,6 +20,9 @@ from sojourn.kinds.contexts.sweep import ContentSweep
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
+from sojourn.kinds.games.api import AsyncGames
+from sojourn.kinds.games.model import GamePolicy
+from sojourn.kinds.games.sweep import GameSweep
 from sojourn.kinds.logins import rules as login_rules
 from sojourn.kinds.logins.api import AsyncLogins
 from sojourn.kinds.logins.directory import AsyncDirectory
@@ -38,6 +41,8 @@ from sojourn.shell.sweeper import AsyncRunner, KindSweep, Swept, sweep
 from sojourn.shell.system import Ids, UserClock, UserIds, clock_of
 from sojourn.shell.unit import Unit
 from sojourn.transfer import Loaded, export_lines, load_lines
+
+Policy = TypeVar("Policy")
 
 _ERASE_ROWS: Final = 2_000
 _SHARED_HOME: Final = "lease"
@@ -76,6 +81,7 @@ class Settings:
     directory: DirectoryLike | Literal[False] | None = None
     places: Callable[[], Places] = here
     """Gives what workspaces ask of the working directory."""
+    games: GamePolicy = field(default_factory=GamePolicy)
 
 
 class AsyncStore:
@@ -84,6 +90,7 @@ class AsyncStore:
     conversations: AsyncConversations
     contexts: AsyncContexts
     workspaces: AsyncWorkspaces
+    games: AsyncGames
     logins: AsyncLogins
     directory: AsyncDirectory
     sessions: AsyncSessions
@@ -99,11 +106,13 @@ class AsyncStore:
         self.logins = AsyncLogins(self._unit, settings.logins, settings.directory)
         self.directory = AsyncDirectory(self.logins._registry, own=settings.directory is None)
         self.workspaces = AsyncWorkspaces(self._unit, settings.workspaces, settings.places)
-        self.sessions = AsyncSessions(
-            self._unit,
-            {"context": self.contexts._removal.remove, login_rules.KIND: self.logins._revocation.remove},
-            {login_rules.KIND: login_rules.public_data},
-        )
+        self.games = AsyncGames(self._unit, settings.games, self._closing)
+        removers = {
+            "context": self.contexts._removal.remove,
+            "game": self.games._lobby.remove,
+            login_rules.KIND: self.logins._revocation.remove,
+        }
+        self.sessions = AsyncSessions(self._unit, removers, {login_rules.KIND: login_rules.public_data})
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -177,6 +186,7 @@ class AsyncStore:
         """Remove one person from every kind, log, index and event: what they own is gone, what they wrote elsewhere empty."""
         owner = check_key(principal, "principal")
         sessions = entries = aliases = leases = 0
+        await self.games._lobby.forget(owner)
         while True:
             rows = await self._engine.erase(self.tenant, owner, _ERASE_ROWS)
             sessions, entries = sessions + rows.sessions, entries + rows.entries
@@ -238,6 +248,7 @@ class AsyncStore:
             ConversationSweep(self._unit, settings.conversations, self.conversations),
             ContentSweep(self._unit, settings.contexts),
             WorkspaceSweep(self._unit),
+            GameSweep(self._unit, self.games),
             LoginSweep(self.logins._revocation),
             UserSweep(self.logins._people, self.logins._registry),
         )
@@ -256,6 +267,7 @@ async def make_async_store(
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    games: GamePolicy | None = None,
     logins: LoginPolicy | None = None,
     directory: DirectoryLike | Literal[False] | None = None,
 ) -> AsyncStore:
@@ -265,19 +277,28 @@ async def make_async_store(
     chosen = default_url() if url is None else url
     if not isinstance(chosen, str):
         raise InvalidValueError(f"url must be text, not {type(chosen).__name__}.", hint="For example 'sqlite:///app.db'.")
-    if conversations is not None and not isinstance(conversations, ConversationPolicy):
-        raise InvalidValueError(f"conversations must be a ConversationPolicy, not {type(conversations).__name__}.")
-    if contexts is not None and not isinstance(contexts, ContextPolicy):
-        raise InvalidValueError(f"contexts must be a ContextPolicy, not {type(contexts).__name__}.")
-    if workspaces is not None and not isinstance(workspaces, WorkspacePolicy):
-        raise InvalidValueError(f"workspaces must be a WorkspacePolicy, not {type(workspaces).__name__}.")
-    if logins is not None and not isinstance(logins, LoginPolicy):
-        raise InvalidValueError(f"logins must be a LoginPolicy, not {type(logins).__name__}.")
+    settings = Settings(
+        check_key(tenant, "tenant", 128),
+        Ids(ids),
+        _policy(conversations, ConversationPolicy, "conversations"),
+        contexts=_policy(contexts, ContextPolicy, "contexts"),
+        games=_policy(games, GamePolicy, "games"),
+        workspaces=_policy(workspaces, WorkspacePolicy, "workspaces"),
+        logins=_policy(logins, LoginPolicy, "logins"),
+        directory=directory,
+    )
     options = EngineOptions() if engine is None else engine
     opening = Opening(chosen, blocking, clock_of(clock), durability, migrate, options)
-    policies = conversations or ConversationPolicy(), contexts or ContextPolicy(), workspaces or WorkspacePolicy()
-    settings = Settings(check_key(tenant, "tenant", 128), Ids(ids), *policies, logins or LoginPolicy(), directory)
     return AsyncStore(await open_engine(opening), settings)
+
+
+def _policy(given: Policy | None, wanted: type[Policy], name: str) -> Policy:
+    """The policy of a kind; its default where none was given."""
+    if given is None:
+        return wanted()
+    if not isinstance(given, wanted):
+        raise InvalidValueError(f"{name} must be a {wanted.__name__}, not {type(given).__name__}.")
+    return given
 
 
 class OpeningStore:
@@ -313,6 +334,7 @@ def aopen(
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    games: GamePolicy | None = None,
     logins: LoginPolicy | None = None,
     directory: DirectoryLike | Literal[False] | None = None,
 ) -> OpeningStore:
@@ -333,6 +355,7 @@ def aopen(
             conversations=conversations,
             contexts=contexts,
             workspaces=workspaces,
+            games=games,
             logins=logins,
             directory=directory,
         )

@@ -18,6 +18,7 @@ from sojourn.core.session import Alias, AliasKey, Entry, Session
 from sojourn.core.times import SECOND
 from sojourn.errors import CorruptError, InvalidValueError, SojournError
 from sojourn.kinds.conversations import rules as conversations
+from sojourn.kinds.games import record as games
 from sojourn.kinds.logins import registry
 from sojourn.kinds.logins import rules as logins
 from sojourn.kinds.logins.people import USER
@@ -28,7 +29,13 @@ from sojourn.shell.unit import Unit
 FORMAT: Final = "sojourn"
 VERSION: Final = 1
 _PAGE: Final = 200
-_CHECKS: Final = {conversations.KIND: conversations.check_document, workspaces.KIND: workspaces.check_document}
+_CHECKS: Final = {
+    conversations.KIND: conversations.check_document,
+    games.KIND: games.check_document,
+    workspaces.KIND: workspaces.check_document,
+}
+_COUNTED: Final = {games.KIND: games.is_counted}
+"""Which entries of a kind count their author in the phase that the session is in."""
 _BESIDE: Final = {"context": ("content",), "workspace": ("project",), logins.KIND: (USER, registry.WORLD)}
 _LEAVING: Final = {logins.KIND: logins.exported, USER: registry.exported}
 """What leaves the store of a kind's sessions, where that is not all of them."""
@@ -276,7 +283,7 @@ class _Loading:
         expected = list(range(row["stored"] + 1, row["stored"] + 1 + len(new)))
         if [entry["sequence"] for entry in new] != expected:
             raise CorruptError(f"session {row['id']} has a gap after entry {row['stored']}.")
-        write = Write(row["id"], entries=tuple(map(_new_entry, new)), search="deferred")
+        write = Write(row["id"], entries=tuple(_new_entry(entry, row) for entry in new), search="deferred")
         await self._unit.commit(row["home"], write)
         row["stored"] += len(new)
         self._counts["entries"] += len(new)
@@ -295,8 +302,8 @@ class _Loading:
         self._counts["sessions"] += 1
 
 
-def _new_entry(row: Mapping[str, Any]) -> NewEntry:
-    covers = row.get("covers")
+def _new_entry(row: Mapping[str, Any], session: Mapping[str, Any]) -> NewEntry:
+    covers, counts = row.get("covers"), _COUNTED.get(session["kind"])
     return NewEntry(
         row["entry"],
         row.get("label", ""),
@@ -305,6 +312,7 @@ def _new_entry(row: Mapping[str, Any]) -> NewEntry:
         row.get("text"),
         row.get("data"),
         None if covers is None else (covers[0], covers[1]),
+        counted=counts is not None and counts(session["data"], row["entry"], row["sequence"]),
         created_at=row["created_at"],
         key=row.get("key"),
     )

@@ -22,6 +22,10 @@ READS = {
     "context show": ["work"],
     "context assemble": ["work"],
     "context export": ["work"],
+    "game list": [],
+    "game show": ["table"],
+    "game history": ["table"],
+    "game watch": ["table", "--no-follow"],
     "login list": [],
     "login show": ["LOGIN"],
     "login online": [],
@@ -54,6 +58,25 @@ CHANGES = {
     "context resume": ["work"],
     "context branch": ["work", "other"],
     "context rm": ["work"],
+    "game boot": ["other", "New"],
+    "game join": ["table", "cy"],
+    "game leave": ["table", "ana"],
+    "game choose": ["table", "ana", "wait"],
+    "game open": ["table"],
+    "game close": ["table"],
+    "game extend": ["table", "9s"],
+    "game pause": ["table"],
+    "game unpause": ["still"],
+    "game narrate": ["table", "They wait."],
+    "game crown": ["table", "ana"],
+    "game invite": ["table"],
+    "game swap": ["table", "New"],
+    "game shelve": ["table"],
+    "game exit": ["table"],
+    "game resume": ["shelved"],
+    "game fork": ["table"],
+    "game rewind": ["table", "0"],
+    "game delete": ["shelved"],
     "login create": ["42", "--any-user"],
     "login bind": ["LOGIN", "CHARACTER"],
     "login unbind": ["LOGIN"],
@@ -78,6 +101,7 @@ CHANGES = {
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
     "import tenets": ["TENETS"],
+    "import gamegirl": ["GAMEGIRL"],
     "import mud": ["MUD"],
     "import tkt": ["TKT"],
     "load": ["export.jsonl"],
@@ -89,11 +113,12 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo", "login rotate"}
-"""Commands with words of their own, or that read standard input, tested where they are."""
+ELSEWHERE = {"demo", "game play", "login rotate"}
+"""Commands with words of their own, for people alone, or that read standard input, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"
 TENETS = SAMPLE.parent.parent / "tenets" / "tenets.db"
+GAMEGIRL = SAMPLE.parent.parent / "gamegirl" / "redis.json"
 TKT = SAMPLE.parent.parent / "tkt" / "project"
 MUD = SAMPLE.parent.parent / "mud" / "mud.db"
 
@@ -118,6 +143,14 @@ def files(user: User, talk: str) -> User:
     user.fine("context", "add", "work", "note", "An artifact")
     user.fine("context", "create", "current")
     user.fine("context", "activate", "current")
+    user.fine("game", "boot", "still", "Still", "--id", "still")
+    user.fine("game", "pause", "still")
+    user.fine("game", "boot", "shelf", "Shelved", "--id", "shelved")
+    user.fine("game", "shelve", "shelf")
+    user.fine("game", "boot", "table", "Tea", "--countdown", "9d")
+    user.fine("game", "choose", "table", "ana", "stay")
+    user.fine("game", "close", "table")
+    user.fine("game", "choose", "table", "ana", "go")
     user.fine("init")
     (user.project / "nested").mkdir()
     user.fine("workspace", "start", "--role", "implementer", "--name", "idler", "--pointer", "none")
@@ -137,7 +170,14 @@ def files(user: User, talk: str) -> User:
 
 def words_of(name: str, talk: str) -> list[str]:
     words = {**READS, **CHANGES}[name]
-    known = {"ID": talk, "SAMPLE": str(SAMPLE), "TENETS": str(TENETS), "TKT": str(TKT), "MUD": str(MUD)}
+    known = {
+        "ID": talk,
+        "SAMPLE": str(SAMPLE),
+        "TENETS": str(TENETS),
+        "TKT": str(TKT),
+        "MUD": str(MUD),
+        "GAMEGIRL": str(GAMEGIRL),
+    }
     if Path("words.json").exists():
         known |= json.loads(Path("words.json").read_text())
     return [*name.split(), *[known.get(word, word) for word in words]]

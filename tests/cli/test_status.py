@@ -331,7 +331,12 @@ export PATH={commands}:$PATH SOJOURN_AGENT=shell
 PS1='$ '
 eval "$({sys.executable} -m sojourn prompt bash)"
 eval "$({sys.executable} -m sojourn prompt bash)"
-ask() {{ eval "$PROMPT_COMMAND"; printf '%s|%s\\n' "${{PS1@P}}" "$(wc -l < {counter})"; }}
+ask() {{
+  false
+  eval "$PROMPT_COMMAND"
+  [ $? = 1 ] || echo "the exit code is gone"
+  printf '%s|%s\\n' "${{PS1@P}}" "$(wc -l < {counter})"
+}}
 ask; ask; ask
 {agent} {sys.executable} -m sojourn workspace start --role architect --name plan > /dev/null
 ask; ask

@@ -108,8 +108,10 @@ class _Steps:
         self._inner.close()
 
 
-_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner", "hold"}
-_STEPS: Final = {("Store", "watch"), ("Store", "export")}
+_KINDS: Final = (sojourn.Contexts, sojourn.Conversations, sojourn.Games, sojourn.Sessions, sojourn.Workspaces)
+_CONTEXTS: Final = {"run_lease", "turn", "lease", "runner", "hold", "lock"}
+_PLAIN: Final = {"format_banner", "format_choices"}
+_STEPS: Final = {("Store", "watch"), ("Store", "export"), ("Games", "watch")}
 
 
 class _Face:
@@ -120,11 +122,11 @@ class _Face:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if isinstance(value, (sojourn.Contexts, sojourn.Conversations, sojourn.Sessions, sojourn.Workspaces)):
+        if isinstance(value, _KINDS):
             return _Face(value)
         if isinstance(value, (sojourn.Logins, sojourn.Directory)):
             return _Face(value)
-        if not inspect.ismethod(value):
+        if not inspect.ismethod(value) or name in _PLAIN:
             return value
         if name in _CONTEXTS:
             return lambda *args, **named: _Context(value(*args, **named))

@@ -40,8 +40,8 @@ def test_the_demo_shows_every_step_and_ends_well(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     assert time.monotonic() - begun < 10
     lines = run.stdout.splitlines()
-    assert [line.partition(".")[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3", "4", "5", "6", "7", "8"]
-    assert len(lines) <= 80
+    assert [line.partition(".")[0] for line in lines if line[:1].isdigit()] == [str(number) for number in range(1, 10)]
+    assert len(lines) <= 90
     assert max(map(len, lines[: lines.index("Try next:")])) <= 120
     assert "\x1b" not in run.stdout
     for shown in (
@@ -51,6 +51,7 @@ def test_the_demo_shows_every_step_and_ends_well(tmp_path: Path) -> None:
         "summary of 1 to 49",
         "garden sensor",
         "it survived",
+        "duplicate, turn 1",
         "reuse",
         "All steps",
     ):
@@ -69,7 +70,7 @@ def test_every_command_it_prints_works_when_it_is_pasted(tmp_path: Path) -> None
     run = demo(tmp_path)
     after = run.stdout[run.stdout.index("Try next:") :]
     commands = [line.strip() for line in after.splitlines()[1:] if not line.strip().startswith("#")]
-    assert len(commands) == 5
+    assert len(commands) == 6
 
     answers = []
     for command in commands:
@@ -77,6 +78,7 @@ def test_every_command_it_prints_works_when_it_is_pasted(tmp_path: Path) -> None
             ["/bin/sh", "-c", command],
             cwd=tmp_path / "here",
             env={**os.environ, "HOME": str(tmp_path / "home")},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
@@ -84,11 +86,12 @@ def test_every_command_it_prints_works_when_it_is_pasted(tmp_path: Path) -> None
         notes = [line for line in pasted.stderr.splitlines() if not line.startswith("There are more: ")]
         assert (pasted.returncode, notes) == (0, []), command
         answers.append(pasted.stdout)
-    kept, listed, found, python, imported = answers
+    kept, listed, found, python, played, imported = answers
     assert "The store is kept: demo.db" in kept
     assert "Alice" in listed
     assert "garden sensor" in found
     assert "garden sensor" in python
+    assert "1  Climb to the lamp" in played
     assert "to import" in imported
 
 
@@ -121,12 +124,12 @@ def test_a_step_that_does_not_hold_fails_the_demo(monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().err == "sojourn demo: step 4 failed: nothing was found.\n"
 
 
-def test_a_process_that_cannot_append_fails_the_demo(
+def test_a_process_that_stores_nothing_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
     assert main([]) == 1
-    assert "step 5 failed: the other process did not append" in capsys.readouterr().err
+    assert "step 5 failed: the other process did not store anything" in capsys.readouterr().err
 
 
 def test_a_terminal_without_the_characters_shows_others() -> None:

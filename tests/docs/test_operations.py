@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from sojourn import (
     Contexts,
     ConversationPolicy,
     Conversations,
+    Games,
     Lease,
     Message,
     Messages,
@@ -39,6 +41,7 @@ from sojourn.shell.system import Ids
 from sojourn.store import AsyncStore, Settings
 from sojourn.testing.clocks import ManualClock
 from sojourn.testing.places import Directory, MemoryPlaces
+from tests.docs import game_operations
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "tools" / "operations.toml").read_text(encoding="utf-8"))
@@ -46,6 +49,7 @@ CLASSES: Final = {
     "Store": Store,
     "Conversations": Conversations,
     "Contexts": Contexts,
+    "Games": Games,
     "Workspaces": Workspaces,
     "Sessions": Sessions,
     "Runner": Runner,
@@ -86,6 +90,7 @@ class Lab:
         self.store = self.under()
         self.talks = self.store.conversations
         self.contexts = self.store.contexts
+        self.games = self.store.games
         self.workspaces = self.store.workspaces
         self.id = self.talks.get_or_create("alice").id
         self.talks.extend(self.id, [{"role": "user", "content": f"message {number}"} for number in range(1, 11)])
@@ -144,6 +149,7 @@ def test_every_operation_is_described() -> None:
         "Store.capabilities",
         "Store.tenant",
         "Store.contexts",
+        "Store.games",
         "Store.conversations",
         "Store.directory",
         "Store.logins",
@@ -484,6 +490,9 @@ def described(part: str) -> dict[tuple[str, str], Any]:
     return {(name, case): text for name, known in FACTS.items() for case, text in known.get(part, {}).items()}
 
 
+TRIPS |= game_operations.TRIPS
+
+
 def test_every_number_of_round_trips_is_counted() -> None:
     assert TRIPS.keys() == described("trips").keys()
 
@@ -696,12 +705,20 @@ def used_role(lab: Lab) -> object:
 
 LARGE: Final = {"note": "x" * 256_001}
 
+
+def without_driver(lab: Lab) -> object:
+    """A server's URL where its driver is not installed."""
+    del lab
+    with patch.dict(sys.modules, {"sojourn.engines.postgres": None}):
+        return sojourn.open("postgresql://localhost/app")
+
+
 RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
     ("sojourn.open", "InvalidValueError"): lambda lab: sojourn.open("app.db"),
     ("sojourn.open", "UnavailableError"): lambda lab: sojourn.open("sqlite:////dev/null/app.db"),
     ("sojourn.open", "CorruptError"): open_other,
     ("sojourn.open", "SchemaError"): open_newer,
-    ("sojourn.open", "UnsupportedError"): lambda lab: on_a_network(lab),
+    ("sojourn.open", "UnsupportedError"): without_driver,
     ("Store.for_tenant", "InvalidValueError"): lambda lab: lab.store.for_tenant(""),
     ("Store.watch", "InvalidValueError"): lambda lab: lab.store.watch("dialogue"),
     ("Store.watch", "InvalidCursorError"): lambda lab: next(iter(lab.store.watch(after="x"))),
@@ -940,6 +957,9 @@ RAISES: Final[dict[tuple[str, str], Callable[[Lab], object]]] = {
 }
 
 
+RAISES |= game_operations.RAISES
+
+
 def late(lab: Lab) -> SignedIn:
     """A device whose timeout has passed."""
     one = SignedIn(lab)
@@ -972,11 +992,6 @@ def not_theirs(lab: Lab) -> tuple[SignedIn, str]:
 def foreign_directory(lab: Lab) -> object:
     with sojourn.open("memory:", directory=False) as store:
         return store.directory.add_user("ann")
-
-
-def on_a_network(lab: Lab) -> object:
-    with patch("sojourn.engines.sqlite.connections._file_system", lambda path: "nfs4"):
-        return sojourn.open(f"sqlite:///{lab.path}.on-nfs")
 
 
 def twice_a_world(lab: Lab) -> object:

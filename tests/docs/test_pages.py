@@ -32,7 +32,7 @@ FACES: Final = {
 ELSEWHERE: Final = {
     # of Python's library and of other programs
     "fork", "fsync", "sqlite3", "apsw", "asyncio", "pytest", "send", "timedelta", "multiprocessing",
-    "app", "db", "wal", "shm", "cp", "make", "demo", "cat", "xargs", "jq", "pip",
+    "app", "db", "wal", "shm", "cp", "make", "demo", "campaign", "killing", "kills", "cat", "xargs", "jq", "pip",
     # of HTTP, and of what web applications are made with
     "Cache", "Clear", "Control", "Cookie", "Fetch", "Host", "Sec", "Set", "Site", "Vary", "multipart", "proxy",
     "Domain", "Lax", "Security", "Strict", "Transport", "localStorage",
@@ -42,6 +42,7 @@ ELSEWHERE: Final = {
     "synchronous_standby_names", "wal_writer_delay",
     # what pages make up: users, channels, files, functions
     "alice", "ada", "acme", "globex", "telegram", "mail", "web", "sms", "reply", "d9", "crash", "message_id", "first",
+    "countdown_started",  # of GameGirl Color
     "bot", "test_bot", "openjarvis", "brisk", "heron",
     # kinds that are to come
     "logins", "workspaces", "games", "contexts", "bench",
@@ -90,7 +91,7 @@ def test_a_page_names_no_machine_and_has_no_emoji(page: Page) -> None:
 def test_fences_are_closed_and_say_what_they_hold(page: Page) -> None:
     assert page.text.count("```") == 2 * len(page.blocks), f"{page} has a fence that is not closed"
     for block in page.blocks:
-        assert block.language in ("", "python", "console", "text", "json", "sql", "toml", "ini"), (
+        assert block.language in ("", "python", "console", "text", "json", "sql", "mermaid", "toml", "ini"), (
             f"{page}, line {block.line}: {block.language}"
         )
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sojourn.errors import NoProjectError, UnsafeProjectError
@@ -164,11 +164,20 @@ def test_a_worktree_that_was_made_again_under_its_name_has_a_new_pointer(
     here().write("project", "FIRST")
     monkeypatch.chdir(repository)
     git("worktree", "remove", "--force", str(other), cwd=repository)
-    (repository / ".git" / "worktrees").mkdir(exist_ok=True)
-    (repository / ".git" / "worktrees" / "keeps-the-inode").mkdir()
     git("worktree", "add", "-q", "--force", str(other), "other", cwd=repository)
     monkeypatch.chdir(other)
     assert here().read("project") is None
+
+
+def test_a_worktree_that_was_moved_keeps_its_pointer(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, moved = repository.parent / "other", repository.parent / "moved"
+    git("worktree", "add", "-q", str(other), cwd=repository)
+    monkeypatch.chdir(other)
+    here().write("project", "FIRST")
+    monkeypatch.chdir(repository)
+    git("worktree", "move", str(other), str(moved), cwd=repository)
+    monkeypatch.chdir(moved)
+    assert here().read("project") == "FIRST"
 
 
 def test_worktrees_beside_a_bare_repository_share_the_project_that_holds_it(project: Path, repository: Path) -> None:
@@ -298,3 +307,39 @@ def test_no_path_brings_the_walk_down(path: str) -> None:
         root.find(path)
     except (NoProjectError, UnsafeProjectError):
         pass
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.text(st.sampled_from("ab./\0 é~-"), max_size=12))
+def test_a_path_is_seen_from_the_root_or_is_outside(project: Path, path: str) -> None:
+    made = root.require()
+    found = root.below(made, path)
+    if found is not None:
+        assert not os.path.isabs(found)
+        assert ".." not in found.split("/")
+        assert found == os.path.normpath(found)
+        assert os.path.realpath(project / found) == os.path.realpath(project / path)
+    else:
+        assert "\0" in path or not os.path.normpath(project / path).startswith(f"{project}")
+
+
+def test_links_on_the_way_are_followed_and_the_last_is_not(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "src").mkdir()
+    (project / "inside").symlink_to(project / "src")
+    (project / "outside").symlink_to("/etc")
+    made = root.require()
+    assert root.below(made, "inside/a.py") == "src/a.py"
+    assert root.below(made, "inside") == "inside"
+    assert root.below(made, "outside/passwd") is None
+    assert root.below(made, ".") == "."
+    monkeypatch.chdir(project / "src")
+    assert root.below(made, "../inside/../x") == "x"
+
+
+def test_a_path_in_a_linked_worktree_is_that_of_the_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = repository.parent / "other"
+    git("worktree", "add", "-q", str(other), cwd=repository)
+    (other / "src").mkdir()
+    monkeypatch.chdir(other / "src")
+    assert root.below(root.require(), "a.py") == "src/a.py"
+    assert root.below(root.require(), str(repository / "src" / "a.py")) is None

@@ -188,6 +188,8 @@ class _Looks:
                 from sojourn.cli.doctor_redis import look
 
                 yield from (Finding(*found) for found in look(self._facts))
+            case _:  # memory
+                return
 
     def _sqlite(self) -> Iterator[Finding]:
         facts = self._facts

@@ -87,6 +87,7 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "file.exists": CONFLICT,
         "engine.in_use": CONFLICT,
         "package.missing": CONFIGURATION,
+        "narrator": FAILED,
         "system": FAILED,
         "internal": FAILED,
         "interrupted": INTERRUPTED,
@@ -155,6 +156,12 @@ class MissingPackageError(CommandError):
     """An optional package is needed for this."""
 
     code: ClassVar[str] = "package.missing"
+
+
+class NarratorFault(CommandError):  # noqa: N818  # it is the narrator's
+    """What tells the story of ``game play`` failed, or gave something else than a story."""
+
+    code: ClassVar[str] = "narrator"
 
 
 class SystemFault(CommandError):  # noqa: N818  # SystemError is Python's

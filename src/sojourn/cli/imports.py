@@ -36,6 +36,16 @@ def fill(_: str, parser: Parser) -> None:
     made.add_argument("source", metavar="SRC", help="its session database")
     made.add_argument("--scope", metavar="SCOPE", help="the scope the contexts get (default: the scope 'default')")
     made = parser.command(
+        "gamegirl",
+        "take over the games of GameGirl Color",
+        gamegirl,
+        examples="sojourn import gamegirl redis://localhost:6379/0 --dry-run\n"
+        "sojourn import gamegirl redis.json --store sqlite:///games.db",
+        more="Says what was taken over and what was left out, and why. A store that does not exist yet is made. From a\n"
+        "server, only commands that read are sent.",
+    )
+    made.add_argument("source", metavar="SRC", help="the URL of its Redis server, or a dump of it: a JSON file")
+    made = parser.command(
         "mud",
         "take over the users and sessions of the PipeWorks MUD server, as logins",
         mud,
@@ -74,6 +84,22 @@ def tenets(call: Call) -> None:
     source, store = _source(call, "Tenets"), _store(call)
     with call.output.progress("imported") as progress:
         report = import_tenets(store, source, scope=call.arguments.scope, dry_run=call.dry_run, progress=progress)
+    call.output.answer(report.document(), [], "\n".join(report.lines()))
+
+
+def gamegirl(call: Call) -> None:
+    """``import gamegirl``."""
+    from sojourn.formats.gamegirl import import_gamegirl
+    from sojourn.formats.gamegirl_source import is_url
+
+    given = call.arguments.source
+    source = given if is_url(given) else Path(given).expanduser()
+    if isinstance(source, Path) and not source.is_file():
+        hint = "Name a dump of its Redis, or the server itself: redis://localhost:6379/0"
+        raise MissingFileError(f"there is no file {source}.", hint=hint)
+    store = _store(call)
+    with call.output.progress("imported") as progress:
+        report = import_gamegirl(store, source, dry_run=call.dry_run, progress=progress)
     call.output.answer(report.document(), [], "\n".join(report.lines()))
 
 

@@ -23,6 +23,7 @@ GROUPS: Final = (
         (
             ("conversation", "what people and an application have said to each other, over all channels"),
             ("context", "what was gathered for a task: files, results, notes, prompts, diffs"),
+            ("game", "games that are played turn by turn, also here in the terminal"),
             ("workspace", "who is at work in a project, in which role, on what"),
             ("status", "who am I here (also: st)"),
             ("login", "who is signed in, on which devices"),
@@ -100,7 +101,7 @@ class RootParser(Parser):
             return f"'sojourn --{word}'"
         if OTHER_WORDS.get(word) in self.children():
             return f"'sojourn {OTHER_WORDS[word]}'"
-        for noun in ("conversation", "session", "context", "workspace", "login"):
+        for noun in ("conversation", "session", "context", "workspace", "login", "game"):
             children = self.children()[noun].fill().children()
             meant = word if word in children else OTHER_WORDS.get(word, "")
             if meant in children:

@@ -17,7 +17,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 
 _POSIX: Final = """\
 __sojourn_update() {
-  local file id=''
+  local code=$? file id=''
   if [ "$PWD|$SOJOURN_AGENT|$SOJOURN_SESSION|$TMUX_PANE" != "$__sojourn_place" ]; then
     __sojourn_place="$PWD|$SOJOURN_AGENT|$SOJOURN_SESSION|$TMUX_PANE"
     __sojourn_files=$(command sojourn prompt --files 2>/dev/null)
@@ -29,11 +29,12 @@ __sojourn_update() {
   done <<EOF
 $__sojourn_files
 EOF
-  [ "$id" = "$__sojourn_id" ] && return 0
-  __sojourn_id=$id
-  __sojourn_label=''
-  [ -n "$id" ] && __sojourn_label=$(command sojourn prompt --label 2>/dev/null)
-  return 0
+  if [ "$id" != "$__sojourn_id" ]; then
+    __sojourn_id=$id
+    __sojourn_label=''
+    [ -n "$id" ] && __sojourn_label=$(command sojourn prompt --label 2>/dev/null)
+  fi
+  return $code
 }
 """
 
@@ -57,6 +58,7 @@ esac
 """,
     "fish": """\
 function __sojourn_update --on-event fish_prompt
+  set -l code $status
   set -l place "$PWD|$SOJOURN_AGENT|$SOJOURN_SESSION|$TMUX_PANE"
   if test "$place" != "$__sojourn_place"
     set -g __sojourn_place $place
@@ -68,11 +70,11 @@ function __sojourn_update --on-event fish_prompt
     test -n "$id"; and break
     test -r "$file"; and read -l line < $file; and set id $line
   end
-  test "$id" = "$__sojourn_id"; and return 0
+  test "$id" = "$__sojourn_id"; and return $code
   set -g __sojourn_id $id
   set -g __sojourn_label ''
   test -n "$id"; and set -g __sojourn_label (command sojourn prompt --label 2>/dev/null)
-  return 0
+  return $code
 end
 if not functions -q __sojourn_prompt
   functions -q fish_prompt; and functions -c fish_prompt __sojourn_prompt; or function __sojourn_prompt; echo '> '; end

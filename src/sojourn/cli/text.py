@@ -6,17 +6,19 @@ import re
 from datetime import datetime, timedelta
 from unicodedata import combining, east_asian_width
 
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tab and newline, marks that turn the direction of writing, line separators, lone surrogates."""
+_STEERING = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+"""Control characters but tab and newline, marks that turn the direction of writing, line separators, lone surrogates.
 
-_JSON_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+Compiled when a text has one: most have none, and commands in prompts should not pay for it."""
+
+_JSON_UNSAFE = "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def visible(text: str) -> str:
     """``text`` with everything that could steer a terminal written as an escape, such as ``\\x1b``; lines stay lines."""
     if text.isprintable():
         return text
-    return _STEERING.sub(_escape, text.replace("\r\n", "\n"))
+    return re.sub(_STEERING, _escape, text.replace("\r\n", "\n"))
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -28,7 +30,7 @@ def json_safe(text: str) -> str:
     """JSON text that says the same without a character that could steer a terminal."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return _JSON_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return re.sub(_JSON_UNSAFE, lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def one_line(text: str, limit: int = 0) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from sojourn.errors import CorruptError, InvalidValueError, LimitError
 
@@ -108,6 +108,10 @@ def decode(text: str, name: str = "stored JSON") -> Json:
         raise CorruptError(f"{name} cannot be read: {error}.") from error
 
 
+DAMAGED: Final = "!damaged"
+"""In place of data that cannot be read, with the reason, so that one damaged record hides no other of a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """The version of one kind's documents and the steps that lead to it: ``upcasters[n]`` turns version n into n + 1."""
@@ -116,7 +120,9 @@ class Schema:
     upcasters: Mapping[int, Callable[[dict[str, Json]], dict[str, Json]]] = field(default_factory=dict)
 
     def read(self, document: dict[str, Json]) -> dict[str, Json]:
-        """``document`` at this version."""
+        """``document`` at this version; `CorruptError` for one that a list has found damaged."""
+        if DAMAGED in document:
+            raise CorruptError(str(document[DAMAGED]), hint="Restore a backup; see 'sojourn doctor'.")
         found = document.get("v", 1)
         if found == self.version:
             return document

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
 from textwrap import shorten
@@ -19,7 +20,9 @@ import sojourn
 from sojourn.errors import EndedError, LeaseHeldError
 from sojourn.formats.openjarvis import import_openjarvis
 from sojourn.kinds.conversations.model import Conversation, Message
+from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.logins.model import Login, NewLogin
+from sojourn.story import GREY_POINT, moment_of
 from sojourn.sync.opening import open as open_store
 from sojourn.sync.store import Store
 
@@ -28,7 +31,7 @@ _WORDS: Final = "garden sensor"
 _HANDLES: Final = (("slack", "s1001"), ("discord", "d2001"))
 _IN_PYTHON: Final = 'print(sojourn.open("{url}").conversations.search("{words}")[0].snippet)'
 _CHILD_WITHIN: Final = 30.0
-"""Seconds the other process may take to append."""
+"""Seconds another process may take to store something."""
 
 
 class StepError(Exception):
@@ -47,7 +50,7 @@ class Tour:
 
     def run(self) -> None:
         """All steps."""
-        self._say("Sojourn keeps sessions. A tour of four of its kinds, in a throw-away SQLite store.")
+        self._say("Sojourn keeps sessions. A tour of all five kinds, in a throw-away SQLite store.")
         with open_store(self._url) as store:
             self._move_in(store)
             self._list(store)
@@ -56,6 +59,7 @@ class Tour:
             self._pull_the_plug(store)
             self._gather(store)
             self._share(store)
+            self._play(store)
             self._sign_in(store)
             if self._keep is not None:
                 store.backup(self._keep)
@@ -120,7 +124,7 @@ class Tour:
         self._title("Pull the plug: another process appends, is told that it is stored, and is killed at once.")
         talk = store.conversations.list(user_id="zoë").items[0]
         text = "If you can read this, it survived."
-        sequence, status = self._killed_writer(talk.id, text)
+        sequence, status = self._killed("writer", talk.id, text)
         self._line(f"child: message {sequence} of {_who(talk)}'s conversation is stored")
         self._line(f"child: killed (exit status {status}), with no chance to close anything")
         with open_store(self._url) as again:
@@ -210,12 +214,34 @@ class Tour:
             return str(error.record.reason) if isinstance(error.record, Login) else ""
         raise StepError(f"step {self._step} failed: a token answers that has ended.")
 
-    def _killed_writer(self, conversation: str, text: str) -> tuple[int, int]:
-        """Have a child append and kill it when it has said so; the sequence it said, and its exit status."""
+    def _play(self, store: Store) -> None:
+        self._title("Play: a window is open until all have chosen. One player's process dies, and her choice counts.")
+        games, up = store.games, next(iter(GREY_POINT.start.ways))
+        policy = GamePolicy(countdown=timedelta(minutes=5), close_when="all")
+        game = games.boot("table", GREY_POINT.title, policy=policy)
+        for user in ("ana", "ben"):
+            games.join("table", user, user.title())
+        turn, status = self._killed("player", "table", "ana", up)
+        self._line(f"child: Ana's choice is acknowledged for turn {turn}, and she is killed (exit status {status})")
+        again = games.submit_choice("table", "ana", "Ana", up, key="ana's choice")
+        self._line(f"parent: Ana asks again with the same key: {again.status}, turn {again.turn}")
+        games.submit_choice("table", "ben", "Ben", up)
+        claim = games.narrate("table")
+        told = GREY_POINT.tell(moment_of(games.load(game.id), claim.turn, ""))
+        played = games.record_turn("table", claim.turn.number, told.text, token=claim.token)
+        self._line(f"parent: Ben chooses, which closes turn {played.number} ({played.reason}); it is told once:")
+        for line in (*games.format_choices(played, game=games.load(game.id)).splitlines(), *told.text.splitlines()[:3]):
+            if line:
+                self._line(f"    {_cut(line, 90)}")
+        self._check((again.status, again.turn) == ("duplicate", turn), "the choice was counted twice, or not at all")
+        self._check(played.choices == {"ana": up, "ben": up}, "a choice that was acknowledged is not in its turn")
+
+    def _killed(self, what: str, *words: str) -> tuple[int, int]:
+        """Have a child store something and kill it when it has said so; the number it said, and its exit status."""
         root = str(Path(sojourn.__file__).parent.parent)
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         child = subprocess.Popen(
-            [sys.executable, "-m", "sojourn.demo.writer", self._url, conversation, text],
+            [sys.executable, "-m", f"sojourn.demo.{what}", self._url, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
@@ -227,7 +253,7 @@ class Tour:
             said = child.stdout.readline().strip()
             child.kill()
             overdue.cancel()
-        self._check(said.isdigit(), "the other process did not append")
+        self._check(said.isdigit(), "the other process did not store anything")
         return int(said), child.returncode
 
     def _what_next(self) -> None:
@@ -245,6 +271,8 @@ class Tour:
         self._line(f"{program} conversation search '{_WORDS}' --store {url}")
         self._line("# the same from Python")
         self._line(f"{python} -c 'import sojourn; {_IN_PYTHON.format(url=url, words=_WORDS)}'")
+        self._line("# a game for this terminal, and for others beside it")
+        self._line(f"{program} game play table --user ana --store game.db")
         self._line("# your own, if you use OpenJarvis")
         self._line(f"{program} import openjarvis ~/.openjarvis/sessions.db --dry-run")
 

@@ -43,6 +43,7 @@ PROMISES: Final = {
     "lists": "Lists are paged by key without gaps or repeats, in each order, by kind, state, owner and tag.",
     "counts": "Sessions active since an instant are counted without those past their deadline, by an index.",
     "due": "Due sessions are those past their deadline at the engine's time, earliest first.",
+    "due_ahead": "Asked ahead, due sessions are also those whose deadline comes within that time, earliest first.",
     "due_above": "A counter that ends above its threshold makes the session due, and an earlier deadline stays.",
     "events": "Every commit that moves a version makes one event per session, numbered in commit order, without gaps. Read, "
     "they come in commit order per session (per shard), whatever comes between.",
@@ -168,8 +169,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
-        """Sessions that are active and past their deadline, earliest first."""
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
+        """Sessions that are active and past their deadline (or will be, ``ahead`` microseconds from now), earliest first."""
         ...
 
     async def tip(self) -> tuple[int, ...]:

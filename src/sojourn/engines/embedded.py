@@ -51,7 +51,7 @@ def host_clock() -> int:
 
 def leases_of(session: str) -> tuple[str, ...]:
     """The leases that are named after a session, which go with it."""
-    return f"fold/{session}", f"conversation/{session}", f"workspace/{session}"
+    return f"fold/{session}", f"conversation/{session}", f"narration/{session}", f"workspace/{session}"
 
 
 class Commit:

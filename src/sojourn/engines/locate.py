@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -98,7 +99,9 @@ def driver_of(url: str) -> Any:
     """The package of the PostgreSQL engine; `UnsupportedError` where its driver is not installed."""
     try:
         from sojourn.engines import postgres
-        from sojourn.engines.postgres import aio, engine, schema, settings  # noqa: F401  # attributes of the package
+
+        for part in ("aio", "engine", "schema", "settings"):  # attributes of the package from then on
+            import_module(f"{postgres.__name__}.{part}")
     except ImportError as error:
         raise UnsupportedError(
             f"{shown_url(url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"

@@ -498,11 +498,11 @@ class MemoryEngine:
         places = [(bisect_left(rows, key, first), key) for key in ((draft.bucket, draft.id) for draft in late)]
         return len(rows) - first - sum(place < len(rows) and rows[place] == key for place, key in places)
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
         state = self._open()
         with state.lock:
-            now = self._clock()
+            now = self._clock() + ahead
             names = [name for name in state.index.lists if name[0] == "due" and tenant in (None, name[1])]
             rows = sorted(
                 (deadline, name[1], identifier)

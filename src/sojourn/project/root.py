@@ -103,7 +103,7 @@ def _look(start: str) -> Root | None:
             return Root(directory, worktree)
         main, private = ("", "") if worktree else _linked(directory)
         if main:
-            worktree = f"{private}\0{_inode(private)}"  # a worktree may be moved, and another one get its name
+            worktree = f"{private}\0{_made_at(private)}"  # a worktree may be moved, and another one get its name
             for candidate in _same_place(main, os.path.relpath(start, directory)):
                 if _is_directory(os.path.join(candidate, STATE)):
                     below = os.path.relpath(candidate, main)
@@ -203,9 +203,10 @@ def _device(path: str) -> int:
         return -1
 
 
-def _inode(path: str) -> int:
+def _made_at(private: str) -> int:
+    """When git made a linked worktree, in nanoseconds: it writes this file then, and never again. Inodes are used again."""
     try:
-        return os.stat(path).st_ino
+        return os.stat(os.path.join(private, "commondir")).st_mtime_ns
     except OSError:
         return 0
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
 from sojourn.core.session import Session
+from sojourn.core.times import LONGEST
 from sojourn.engines.contract import Background, Engine
 from sojourn.errors import UnavailableError
+
+_COMING: Final = 20
+"""How many sessions are looked at for the next deadline."""
 
 
 class KindSweep(Protocol):
@@ -125,9 +130,15 @@ class AsyncRunner:
             waited += 0.1
 
     async def _rest(self, position: tuple[int, ...]) -> None:
-        """Until something is committed or the interval has passed; in short steps, so that stopping is prompt."""
-        waited = 0.0
-        while not self._stopping and waited < self._every:
-            if await self._engine.changed(position, 0.1) == "now":
+        """Until something is committed or due, or the interval has passed; in short steps, so that stopping is prompt."""
+        end = time.monotonic() + await self._until_due()
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            if await self._engine.changed(position, min(0.1, left)) == "now":
                 return
-            waited += 0.1
+
+    async def _until_due(self) -> float:
+        """Seconds until the next deadline, at most the interval; what a pass has left past its deadline is not waited for."""
+        coming = await self._engine.due(self._tenant, _COMING, int(self._every * 1_000_000))
+        now = await self._engine.now() if coming else 0
+        waits = (session.deadline - now for session in coming if session.deadline is not None and session.deadline > now)
+        return min(self._every, next(waits, LONGEST) / 1_000_000)

@@ -7,6 +7,7 @@ from typing import Literal
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.kinds.contexts.model import ContextPolicy
 from sojourn.kinds.conversations.model import ConversationPolicy
+from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.logins.model import DirectoryLike, LoginPolicy
 from sojourn.kinds.workspaces.model import WorkspacePolicy
 from sojourn.shell.bridge import run_sync
@@ -27,6 +28,7 @@ def open(  # the name is the package's: sojourn.open
     conversations: ConversationPolicy | None = None,
     contexts: ContextPolicy | None = None,
     workspaces: WorkspacePolicy | None = None,
+    games: GamePolicy | None = None,
     logins: LoginPolicy | None = None,
     directory: DirectoryLike | Literal[False] | None = None,
 ) -> Store:
@@ -56,6 +58,7 @@ def open(  # the name is the package's: sojourn.open
         conversations=conversations,
         contexts=contexts,
         workspaces=workspaces,
+        games=games,
         logins=logins,
         directory=directory,
     )

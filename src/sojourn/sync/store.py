@@ -18,6 +18,7 @@ from sojourn.store import AsyncStore, Erased
 from sojourn.sync.contexts import Contexts
 from sojourn.sync.conversations import Conversations
 from sojourn.sync.directory import Directory
+from sojourn.sync.games import Games
 from sojourn.sync.logins import Logins
 from sojourn.sync.runner import Runner
 from sojourn.sync.sessions import Sessions
@@ -33,6 +34,7 @@ class Store:
         self.conversations: Conversations = Conversations(aio.conversations)
         self.contexts: Contexts = Contexts(aio.contexts)
         self.workspaces: Workspaces = Workspaces(aio.workspaces)
+        self.games: Games = Games(aio.games)
         self.logins: Logins = Logins(aio.logins)
         self.directory: Directory = Directory(aio.directory)
         self.sessions: Sessions = Sessions(aio.sessions)

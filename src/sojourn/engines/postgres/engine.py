@@ -131,9 +131,9 @@ class PostgresEngine:
         found: int = (await self._open().fetch(statement, values))[0][0]
         return found
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
-        return await self._listed(*reads.due_statement(tenant, limit, self._test_time()))
+        return await self._listed(*reads.due_statement(tenant, limit, self._test_time(), ahead))
 
     async def now(self) -> int:
         """See `contract.Engine.now`."""

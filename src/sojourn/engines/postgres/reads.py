@@ -129,14 +129,14 @@ def _of_session(condition: str, table: str) -> str:
     return f"exists (select from sojourn_session o where o.n = w.n and o.{condition})"
 
 
-def due_statement(tenant: str | None, limit: int, clock: int | None) -> tuple[str, list[str]]:
+def due_statement(tenant: str | None, limit: int, clock: int | None, ahead: int = 0) -> tuple[str, list[str]]:
     """Active sessions past their deadline, earliest first, of one tenant or of all."""
     values = _Values()
     most, of = values.put(limit), "" if tenant is None else f" and tenant = {values.put(tenant)}"
     now = "sojourn_time(null)" if clock is None else values.put(clock)
     sql = (
         f"select {_SESSION} from (select n, deadline, tenant, id from sojourn_session "  # noqa: S608
-        f"where deadline is not null and state = 'active' and deadline <= (select {now}){of} "
+        f"where deadline is not null and state = 'active' and deadline <= (select {now}) + {values.put(ahead)}{of} "
         f"order by deadline, tenant, id limit {most}) p "
         "join sojourn_session s on s.n = p.n join sojourn_data d on d.n = p.n order by p.deadline, p.tenant, p.id"
     )

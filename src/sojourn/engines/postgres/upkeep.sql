@@ -7,7 +7,7 @@ declare
 begin
   delete from sojourn_lease l using sojourn_session s
   where s.n = session_number and l.tenant = s.tenant and l.home = s.home
-    and l.name in ('fold/' || s.id, 'conversation/' || s.id, 'workspace/' || s.id);
+    and l.name in ('fold/' || s.id, 'conversation/' || s.id, 'narration/' || s.id, 'workspace/' || s.id);
   get diagnostics gone = row_count;
   return gone;
 end $$;

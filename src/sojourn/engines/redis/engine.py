@@ -186,9 +186,9 @@ class RedisEngine:
             return await self._lists.recent(tenant, kind, tag, owner, home, active_after)
         return await self._lists.count(tenant, kind, tag, owner, home)
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
-        return await self._lists.due(tenant, limit)
+        return await self._lists.due(tenant, limit, ahead)
 
     async def tip(self) -> tuple[int, ...]:
         """See `contract.Engine.tip`: a number for each shard."""

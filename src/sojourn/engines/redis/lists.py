@@ -96,12 +96,12 @@ class Lists:
             commands.append(talk.scripts.recent.call(keys, talk.time(), own, since, only, (home or "").encode()))
         return sum(int(reply) for reply in await talk.ask_all(commands))
 
-    async def due(self, tenant: str | None, limit: int) -> list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> list[Session]:
         """See `contract.Engine.due`."""
         talk = self._talk
         only = b"" if tenant is None else escape(tenant).encode()
         replies = await talk.ask_all(
-            [talk.scripts.due.call((shard.due,), talk.time(), b"", b"%d" % limit, only) for shard in talk.shards]
+            [talk.scripts.due.call((shard.due,), talk.time(), b"", b"%d" % limit, only, b"%d" % ahead) for shard in talk.shards]
         )
         rows = sorted((deadline, member) for reply in replies for deadline, member in json.loads(reply))
         return await self._show(_member(member) for _, member in rows[:limit])

@@ -228,11 +228,11 @@ class SqliteEngine:
         with self._connections.reader() as connection:
             return [reads.session_of(row) for row in connection.execute(sql, values)]
 
-    async def due(self, tenant: str | None, limit: int) -> builtins.list[Session]:
+    async def due(self, tenant: str | None, limit: int, ahead: int = 0) -> builtins.list[Session]:
         """See `contract.Engine.due`."""
         self._check_open()
         with self._connections.reader() as connection:
-            rows = connection.execute(SQL["due"], (self._clock(), tenant, tenant, limit))
+            rows = connection.execute(SQL["due"], (self._clock() + ahead, tenant, tenant, limit))
             return [reads.session_of(row) for row in rows]
 
     async def tip(self) -> tuple[int, ...]:

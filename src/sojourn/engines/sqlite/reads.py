@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from sojourn.core import words
-from sojourn.core.codec import encode
+from sojourn.core.codec import DAMAGED, encode
 from sojourn.core.query import EntryQuery, SearchQuery, SessionQuery
 from sojourn.core.session import Entry, EventRow, Session
 from sojourn.engines.contract import EventPage, Hit
 from sojourn.engines.drafts import Draft, spans
 from sojourn.engines.sqlite.transaction import SQL, draft_of, entry_number, mark
+from sojourn.errors import CorruptError
 
 _SESSION: Final = (
     "s.n, s.tenant, s.id, s.kind, s.home, s.owner, s.state, s.version, s.phase, s.created_at, s.mark, s.active_at, s.bucket, "
@@ -30,8 +32,14 @@ _entry: Final[Callable[[tuple[Any, ...]], Entry]] = partial(tuple.__new__, Entry
 
 
 def session_of(row: tuple[Any, ...]) -> Session:
-    """A row of a list as a session."""
-    return draft_of(row).session()
+    """A row of a list as a session. One whose data cannot be read says so in its data (`codec.DAMAGED`), and hides no other."""
+    try:
+        session = draft_of(row).session()
+    except CorruptError as error:
+        return draft_of((*row[:21], encode({DAMAGED: str(error)}))).session()
+    if type(session.data) is not dict:
+        return replace(session, data={DAMAGED: f"the data of session {session.id} is no JSON object."})
+    return session
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:

@@ -293,6 +293,23 @@ class Reads:
         assert await due("other") == [other]
         assert await due(TENANT, 2) == [made[1], made[2]]
 
+    async def test_due_ahead(self, lab: Lab) -> None:
+        """What comes next is told before its time; the last moment of the span is within it."""
+        made = [await lab.create(deadline=Deadline(after=second * SECOND)) for second in (3, 1, 2)]
+        other = await lab.create(tenant="other", deadline=Deadline(after=SECOND))
+
+        async def due(ahead: int, limit: int = 10, tenant: str | None = TENANT) -> list[str]:
+            return [found.id for found in await lab.engine.due(tenant, limit, ahead)]
+
+        assert await due(SECOND - 1) == []
+        assert await due(SECOND) == [made[1]]
+        assert await due(9 * SECOND) == [made[1], made[2], made[0]]
+        assert await due(9 * SECOND, 1) == [made[1]]
+        assert sorted(await due(SECOND, tenant=None)) == sorted([made[1], other])
+        lab.later(seconds=2)
+        assert await due(0) == [made[1], made[2]]
+        assert await due(SECOND) == [made[1], made[2], made[0]]
+
     async def test_due_is_what_is_still_open(self, lab: Lab) -> None:
         """What ended, was deleted, or got a later deadline is not due any more."""
         made = [await lab.create(deadline=Deadline(after=SECOND)) for _ in range(5)]

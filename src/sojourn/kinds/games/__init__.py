@@ -1,0 +1,1 @@
+"""Games: turns that close exactly once, in a channel, whatever dies."""

@@ -1,0 +1,251 @@
+"""Which game a channel shows: one alias in the channel's home, moved by compare-and-set.
+
+Within a home whatever happens is one commit. With a game that lives in another home it is a sequence, and its intent is
+stored first: the game that comes says where it is going, the one that goes says who takes its place; then the alias moves;
+then what came begins. Whoever reads the channel after a crash finishes what was begun (`settle`), and a game is shown only
+where alias and record agree, so at each moment a channel shows one game or none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
+from sojourn.core.session import Alias
+from sojourn.errors import ConflictError, NotFoundError, UnavailableError
+from sojourn.kinds.games import places, record
+from sojourn.kinds.games.model import GamePolicy
+from sojourn.kinds.games.reader import Reader
+from sojourn.kinds.games.record import KIND, View, after, view_of
+from sojourn.shell.unit import STALE, TRIES, Unit, refused
+
+AGAIN: Final = Refusal("version")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A channel as of one read: its alias, and the game it shows, if any."""
+
+    channel: str
+    alias: Alias
+    view: View | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewGame:
+    """A game to be booted, checked."""
+
+    id: str
+    name: str
+    title: str
+    policy: GamePolicy
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A caller's operation id with its fingerprint."""
+
+    key: str | None = None
+    mark: str = ""
+
+
+class Placement:
+    """Shows, shelves and ends the games of one store and tenant."""
+
+    def __init__(self, unit: Unit, reader: Reader) -> None:
+        self._unit = unit
+        self._reader = reader
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def spot(self, channel: str) -> Spot:
+        """What a channel shows; what a crash has left half done is finished first."""
+        for _ in range(TRIES):
+            found = await self._unit.follow(channel, record.SHOWN, channel)
+            alias = found.alias
+            assert alias is not None  # noqa: S101  # follow always gives one
+            if alias.target is None:
+                return Spot(channel, alias, None, found.now)
+            if found.session is None:
+                found = await self._unit.find(alias.target, KIND)
+            if found.session is None or found.session.kind != KIND:
+                return Spot(channel, alias, None, found.now)
+            view = view_of(found.session, found.now)
+            if view.data["channel"] == channel:
+                over = view.place == "ended"  # closed by somebody who did not take it off its channel
+                return Spot(channel, alias, None if over else view, found.now)
+            if not await self._settled(channel, alias, view):
+                return Spot(channel, alias, None, found.now)
+        raise UnavailableError(f"the channel {channel!r} was changed by others {TRIES} times in a row.", hint="Try again.")
+
+    async def current(self, channel: str) -> View:
+        """The game that a channel shows; `NotFoundError` when it shows none."""
+        view = (await self.spot(channel)).view
+        if view is None:
+            raise NotFoundError(f"the channel {channel!r} shows no game.", hint="boot() starts one, resume() brings one back.")
+        return view
+
+    async def _settled(self, channel: str, alias: Alias, view: View) -> bool:
+        """Finish what was begun with a channel; False when there is nothing to finish."""
+        if view.data.get("coming") == channel:
+            await self._begin(view, channel, None)
+            return True
+        goes = view.data.get("going")
+        if goes is None or goes[0] != channel:
+            return False
+        following = await self._unit.find(goes[1], KIND)
+        if following.session is None:
+            return False
+        comes = view_of(following.session, following.now)
+        if comes.data.get("coming") != channel:
+            return False
+        await self._move(Spot(channel, alias, None, view.now), comes, None, Operation())
+        return True
+
+    # -- showing ---------------------------------------------------------------------------------------------------
+
+    async def boot(self, spot: Spot, new: NewGame, operation: Operation) -> str | Refusal:
+        """Make a game and show it where ``spot`` showed nothing, or in the place of what it showed."""
+        out = spot.view
+        if out is not None and out.session.home != spot.channel:
+            made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
+            await self._unit.commit(spot.channel, made, what=KIND)
+            return await self.show(spot, await self._reader.load(new.id), operation)
+        before = await self._before(spot, out)
+        made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, before)
+        changes: list[Change] = [made, Point(spot.alias.key, new.id, spot.alias.epoch)]
+        if out is not None:
+            changes.append(places.shelved(out))
+        answer = await self._commit(spot.channel, changes, operation)
+        return answer.refusal or new.id
+
+    async def show(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
+        """Show a saved game where ``spot`` showed nothing, or in the place of what it showed."""
+        out, home = spot.view, game.session.home
+        if home == spot.channel and (out is None or out.session.home == spot.channel):
+            return await self._move(spot, game, out, operation)
+        claim = await self._unit.attempt(home, places.coming(game, spot.channel))
+        if claim.refusal is not None:
+            return AGAIN
+        game = after(game, places.coming(game, spot.channel), claim.moved[0], claim.now)
+        if out is not None and out.session.home != spot.channel:
+            gone = await self._unit.attempt(out.session.home, places.shelved(out, goes=(spot.channel, game.id)))
+            if gone.refusal is not None:
+                return AGAIN
+            out = None
+        return await self._move(spot, game, out, operation)
+
+    async def _move(self, spot: Spot, game: View, out: View | None, operation: Operation) -> str | Refusal:
+        """Move the alias, with what lives in the channel's home; then what came from another home begins."""
+        here = game.session.home == spot.channel
+        before = await self._before(spot, out)
+        changes: list[Change] = [Point(spot.alias.key, game.id, spot.alias.epoch)]
+        if here:
+            changes.append(places.shown(game, spot.channel, before))
+        if out is not None:
+            changes.append(places.shelved(out))
+        answer = await self._commit(spot.channel, changes, operation)
+        if answer.refusal is not None:
+            return answer.refusal
+        if not here:
+            await self._begin(game, spot.channel, before)
+        return game.id
+
+    async def _before(self, spot: Spot, out: View | None) -> list[list[object]]:
+        """Which games the channel has shown lately, for presses that are sent again."""
+        name = spot.alias.target or spot.alias.previous
+        if out is None and name is not None:
+            out = await self._reader.find(name)
+        return places.shown_before(spot.alias, out, spot.now)
+
+    async def _begin(self, game: View, channel: str, before: list[list[object]] | None) -> None:
+        """The last step of a move between homes; whoever finds it undone may take it."""
+        for _ in range(TRIES):
+            answer = await self._unit.attempt(game.session.home, places.shown(game, channel, before))
+            if answer.refusal is None:
+                return
+            if answer.refusal.reason not in STALE:
+                raise refused(answer.refusal, KIND)
+            game = await self._reader.load(game.id)
+            if game.data["channel"] == channel:
+                return
+            if game.data.get("coming") != channel:
+                raise ConflictError(f"game {game.id} was taken elsewhere meanwhile.", holder=game.data["channel"])
+        raise UnavailableError(f"game {game.id} was changed by others {TRIES} times in a row.", hint="Try again.")
+
+    async def is_shown(self, game: View) -> bool:
+        """Whether a channel shows the game: its record says so, and the channel's alias agrees."""
+        channel = game.data["channel"]
+        if channel is None or game.place == "ended":
+            return False
+        found = await self._unit.follow(channel, record.SHOWN, channel)
+        return found.alias is not None and found.alias.target == game.id
+
+    # -- taking away -----------------------------------------------------------------------------------------------
+
+    async def take(self, spot: Spot, write: Write, operation: Operation) -> str | Refusal:
+        """Take the game off its channel with this change of its own (`places.shelved`, `places.exited`)."""
+        assert spot.view is not None  # noqa: S101  # the caller looked
+        home, free = spot.view.session.home, Point(spot.alias.key, None, spot.alias.epoch)
+        if home == spot.channel:
+            answer = await self._commit(home, [write, free], operation)
+            return answer.refusal or spot.view.id
+        gone = await self._unit.attempt(home, write)
+        if gone.refusal is not None:
+            return gone.refusal
+        answer = await self._commit(spot.channel, [free], operation)
+        if answer.refusal is not None and answer.refusal.reason != "epoch":  # the place was given to another meanwhile
+            return answer.refusal
+        return spot.view.id
+
+    async def _commit(self, home: str, changes: list[Change], operation: Operation) -> Answer:
+        return await self._unit.attempt(home, *changes, key=operation.key, fingerprint=operation.mark)
+
+    # -- own ids ---------------------------------------------------------------------------------------------------
+
+    async def reserve(self, own: str, id: str) -> Alias:
+        """Give a caller's own id to a game that is about to be; `ConflictError` when another game has it."""
+        key = record.own_key(own)
+        found = await self._unit.follow(key.home, key.namespace, key.key)
+        assert found.alias is not None  # noqa: S101  # follow always gives one
+        target = found.alias.target
+        if target is not None and (await self._unit.find(target, KIND)).session is not None:
+            raise _used(own, target)
+        answer = await self._unit.attempt(key.home, Point(key, id, found.alias.epoch))
+        if answer.refusal is not None:
+            held = answer.refusal.alias
+            raise _used(own, None if held is None else held.target)
+        return found.alias
+
+    async def confirm(self, own: str, id: str) -> None:
+        """After a boot: the own id is still this game's; otherwise the game is taken back, and another has the id."""
+        key = record.own_key(own)
+        found = await self._unit.follow(key.home, key.namespace, key.key)
+        target = None if found.alias is None else found.alias.target
+        if target != id:
+            view = await self._reader.load(id)
+            await self._unit.attempt(view.session.home, _gone(view))
+            raise _used(own, target)
+
+    async def release(self, own: str, id: str) -> None:
+        """A boot that came to nothing: its own id is free again."""
+        key = record.own_key(own)
+        found = await self._unit.follow(key.home, key.namespace, key.key)
+        if found.alias is not None and found.alias.target == id:
+            await self._unit.attempt(key.home, Point(key, None, found.alias.epoch))
+
+
+def _gone(view: View) -> Change:
+    return Delete(view.id, Guard(open=False, version=view.session.version))
+
+
+def _used(own: str, holder: str | None) -> ConflictError:
+    return ConflictError(f"the game id {own!r} is used by another game.", hint="resume() brings that one back.", holder=holder)
+
+
+def made_by(answer: Answer) -> str | None:
+    """The game that a remembered answer was about: the first session it moved."""
+    return answer.moved[0].id if answer.moved else None
