@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,30 +13,20 @@ import sojourn
 from sojourn import AsyncStore, GamePolicy
 from sojourn.compat import game_session as bot
 from sojourn.compat.game_session import ActivityTier, GameSession, GameSessionLockRegistry, PlayerState, TurnRecord
+from sojourn.testing.clocks import ManualClock
+from tests.compat.conftest import Play
 
-Scene = Callable[[AsyncStore], Awaitable[None]]
 
-
-@pytest.fixture(params=("memory", "sqlite"))
-def play(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], None]:
-    """Runs a scene on each engine, with countdowns that are short enough to be waited for."""
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Countdowns that are short enough to be waited for, where the time is the machine's."""
     monkeypatch.setattr(bot, "_POLICY", GamePolicy(countdown=timedelta(milliseconds=60), gm_name=bot.HOUSE))
-    monkeypatch.setattr(bot, "_sessions", {})
-    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/games.db"
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[AsyncStore]:
-        async with sojourn.aopen(url) as store:
-            yield store
 
-    def run(scene: Scene) -> None:
-        async def whole() -> None:
-            async with opened() as store:
-                await scene(store)
-
-        asyncio.run(whole())
-
-    return run
+async def closed(session: GameSession, clock: ManualClock) -> dict[str, str]:
+    """What was chosen in the turn, once its countdown has run."""
+    clock.advance(timedelta(seconds=11))
+    return await session.wait_for_countdown()
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -100,7 +87,7 @@ def test_crowns_and_tiers_need_no_store() -> None:
 # -- playing -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_game_from_boot_to_exit(play: Callable[[Scene], None]) -> None:
+def test_a_game_from_boot_to_exit(play: Play, clock: ManualClock) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         text = await session.boot("Salt & Static", store)
@@ -108,13 +95,13 @@ def test_a_game_from_boot_to_exit(play: Callable[[Scene], None]) -> None:
         assert (session.active, session.turn_number, session.players) == (True, 0, {})
         first, remaining = await session.submit_choice("u1", "Una", "north")
         assert first
-        assert 0 < remaining <= 0.06
+        assert remaining == 10.0
         assert (await session.submit_choice("u2", "Bo", "south"))[0] is False
         assert (await session.submit_choice("u1", "Una", "east"))[0] is False
         assert session.pending_choices == {"u1": "east", "u2": "south"}
         other = await bot.load_by_game_id(session.game_id, store)
         assert other is not None
-        choices, same = await asyncio.gather(session.wait_for_countdown(), other.wait_for_countdown())
+        choices, same = await asyncio.gather(closed(session, clock), other.wait_for_countdown())
         assert choices == same == {"u1": "east", "u2": "south"}
         assert (session.turn_number, session.pending_choices) == (1, {})
         await session.record_turn(choices, "They part ways." * 60, store)
@@ -132,16 +119,16 @@ def test_a_game_from_boot_to_exit(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-def test_nobody_pressed(play: Callable[[Scene], None]) -> None:
+def test_nobody_pressed(play: Play, clock: ManualClock) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         await session.boot("Game", store)
-        assert await session.wait_for_countdown() == {}
+        assert await closed(session, clock) == {}
 
     play(scene)
 
 
-def test_a_turn_with_given_choices(play: Callable[[Scene], None]) -> None:
+def test_a_turn_with_given_choices(play: Play) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         await session.boot("Game", store)
@@ -159,7 +146,7 @@ def test_a_turn_with_given_choices(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-def test_without_a_store_nothing_is_persisted(play: Callable[[Scene], None]) -> None:
+def test_without_a_store_nothing_is_persisted(play: Play, short: None) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         await session.boot("Game")
@@ -174,7 +161,7 @@ def test_without_a_store_nothing_is_persisted(play: Callable[[Scene], None]) -> 
     play(scene)
 
 
-def test_an_occupied_channel_is_swapped_and_keeps_both(play: Callable[[Scene], None]) -> None:
+def test_an_occupied_channel_is_swapped_and_keeps_both(play: Play) -> None:
     async def scene(store: AsyncStore) -> None:
         one, two = GameSession("c1"), GameSession("c1")
         await one.boot("One", store)
@@ -192,7 +179,7 @@ def test_an_occupied_channel_is_swapped_and_keeps_both(play: Callable[[Scene], N
     play(scene)
 
 
-def test_a_used_id_is_minted_anew(play: Callable[[Scene], None]) -> None:
+def test_a_used_id_is_minted_anew(play: Play) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1", game_id="0123456789ab")
         await session.boot("Game", store)
@@ -204,7 +191,7 @@ def test_a_used_id_is_minted_anew(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-def test_what_was_set_is_stored_with_the_next_call(play: Callable[[Scene], None]) -> None:
+def test_what_was_set_is_stored_with_the_next_call(play: Play) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         await session.boot("Game", store)
@@ -219,7 +206,7 @@ def test_what_was_set_is_stored_with_the_next_call(play: Callable[[Scene], None]
     play(scene)
 
 
-def test_restoring(play: Callable[[Scene], None]) -> None:
+def test_restoring(play: Play) -> None:
     async def scene(store: AsyncStore) -> None:
         assert await bot.get_or_restore_session("c1", store) is None
         assert await GameSession.load_from_redis("c1", store) is None
@@ -246,7 +233,7 @@ def test_restoring(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-def test_an_exited_game_cancels_its_task(play: Callable[[Scene], None]) -> None:
+def test_an_exited_game_cancels_its_task(play: Play) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         await session.boot("Game", store)
@@ -259,18 +246,15 @@ def test_an_exited_game_cancels_its_task(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-def test_ten_who_press_at_once_are_all_in_one_turn(play: Callable[[Scene], None]) -> None:
+def test_ten_who_press_at_once_are_all_in_one_turn(play: Play, clock: ManualClock) -> None:
     async def scene(store: AsyncStore) -> None:
         session = GameSession("c1")
         await session.boot("Game", store)
         answers = await asyncio.gather(*(session.submit_choice(f"u{n}", f"Player {n}", "go") for n in range(10)))
-        choices = await session.wait_for_countdown()
-        turns = await store.games.history(None, game_id=session.game_id)
-        pressed = {user for turn in turns for user in turn.choices}
-        if session.turn_number == 1:
-            assert sum(first for first, _ in answers) == 1
-            assert len(choices) == 10
-        assert len(pressed) == 10
+        choices = await closed(session, clock)
+        assert sum(first for first, _ in answers) == 1
+        assert choices == {f"u{n}": "go" for n in range(10)}
+        assert session.turn_number == 1
 
     play(scene)
 
@@ -296,5 +280,316 @@ def test_what_is_no_store_is_told() -> None:
         thing: Any = object()
         with pytest.raises(sojourn.InvalidValueError, match="a store, a URL or a Redis client"):
             await bot.list_all_games(thing)
+
+    asyncio.run(scene())
+
+
+def test_who_waits_for_a_game_that_ends_gets_nothing(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        await session.submit_choice("u1", "Una", "north")
+        other = await bot.load_by_game_id(session.game_id, store)
+        assert other is not None
+        waiting = asyncio.ensure_future(other.wait_for_countdown())
+        await asyncio.sleep(0)
+        await session.exit_game(store)
+        assert await waiting == {}
+        assert other.active is False
+
+    play(scene)
+
+
+# -- what is set on the object ------------------------------------------------------------------------------------------
+
+
+def test_names_title_and_activity_that_were_set_are_stored(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        session.game_name, session.title_screen_url = "The Game", "https://example.org/title.png"
+        session.register_player("u1", "Una")
+        await bot.persist_session("c1", session, store)
+        session.register_player("u1", "Una Maris")
+        await bot.persist_session("c1", session, store)
+        fresh = await bot.load_by_game_id(session.game_id, store)
+        assert fresh is not None
+        assert (fresh.game_name, fresh.title_screen_url) == ("The Game", "https://example.org/title.png")
+        assert fresh.players["u1"].user_name == "Una Maris"
+        (listed,) = await bot.list_all_games(store)
+        assert (listed["game_name"], listed["title_screen_url"]) == ("The Game", "https://example.org/title.png")
+        assert (await store.games.list(name="the game")).items[0].name == "The Game"
+        assert (await store.games.list(name="game")).items == []
+        del session.players["u1"]
+        await bot.persist_session("c1", session, store)
+        assert (await store.games.load(session.game_id)).players == {}
+
+    play(scene)
+
+
+def test_what_is_set_while_a_call_is_on_its_way_is_not_lost(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        pressing = asyncio.ensure_future(session.submit_choice("u1", "Una", "north"))
+        await asyncio.sleep(0)
+        session.register_player("u2", "Bo")
+        session.set_crown("u2")
+        session.title_screen_url = "https://example.org/late.png"
+        await pressing
+        assert set(session.players) == {"u1", "u2"}
+        await bot.persist_session("c1", session, store)
+        game = await store.games.load(session.game_id)
+        assert (set(game.players), game.crown_holder) == ({"u1", "u2"}, "u2")
+        assert game.title_screen_url == "https://example.org/late.png"
+
+    play(scene)
+
+
+def test_a_crown_on_a_stranger_stays_on_the_object(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        session.set_crown("u9")
+        await bot.persist_session("c1", session, store)
+        assert session.get_crown_holder_name() == "Unknown"
+        session.register_player("u9", "Nine")
+        await bot.persist_session("c1", session, store)
+        assert (await store.games.load(session.game_id)).crown_holder == "u9"
+
+    play(scene)
+
+
+def test_an_object_from_values_is_adopted_as_it_is(play: Play, clock: ManualClock) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1", "Salt", "0123456789ab")
+        session.register_player("u1", "Una")
+        session.active, session.turn_number, session.crown_holder = True, 7, "u1"
+        session.pending_choices = {"u1": "north"}
+        again = GameSession.from_redis(session.to_redis())
+        await bot.persist_session("c1", again, store)
+        found = await GameSession.load_from_redis("c1", store)
+        assert found is not None
+        assert (found.game_id, found.active, found.turn_number, found.crown_holder) == ("0123456789ab", True, 7, "u1")
+        assert (list(found.players), found.pending_choices) == (["u1"], {"u1": "north"})
+        first, _ = await found.submit_choice("u2", "Bo", "south")
+        assert first is False
+        assert await closed(found, clock) == {"u1": "north", "u2": "south"}
+        assert found.turn_number == 8
+
+    play(scene)
+
+
+def test_an_old_copy_takes_nothing_away(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        kept = session.to_dict()
+        await session.submit_choice("u1", "Una", "north")
+        session.title_screen_url = "https://example.org/title.png"
+        await bot.persist_session("c1", session, store)
+        old = GameSession.from_dict(kept)
+        await bot.persist_session("c1", old, store)
+        game = await store.games.load(session.game_id)
+        assert (list(game.players), game.title_screen_url) == (["u1"], "https://example.org/title.png")
+        assert list(old.players) == ["u1"]
+
+    play(scene)
+
+
+def test_a_game_that_was_played_without_a_store_moves_into_one(play: Play, short: None) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game")
+        await session.submit_choice("u1", "Una", "north")
+        await session.record_turn(await session.wait_for_countdown(), "she went")
+        await session.submit_choice("u1", "Una", "south")
+        await bot.persist_session("c1", session, store)
+        moved = await bot.load_by_game_id(session.game_id, store)
+        assert moved is not None
+        assert (moved.active, moved.turn_number) == (True, 1)
+        (turn,) = await moved.get_turn_history(store)
+        assert (turn.choices, turn.narrative_summary) == ({"u1": "north"}, "she went")
+
+    play(scene)
+
+
+def test_active_set_to_false_ends_the_game(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        session.turn_number = 5
+        session.active = False
+        await bot.persist_session("c1", session, store)
+        assert (await store.games.load(session.game_id)).state == "ended"
+        assert session.turn_number == 0
+        session.active = True
+        await bot.persist_session("c1", session, store)
+        assert session.active is False
+
+    play(scene)
+
+
+# -- edges -------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_store_everything_is_absent(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        bot.set_session("c1", session)
+        assert await bot.list_all_games(None) == []
+        assert await bot.load_by_game_id(session.game_id, None) is None
+        assert await GameSession.load_from_redis("c1", None) is None
+        await GameSession.delete_from_redis("c1", None)
+        assert await bot.get_or_restore_session("c1", None) is session
+        assert len(await bot.list_all_games(store)) == 1
+
+    play(scene)
+
+
+def test_what_cannot_be_taken_is_not_acknowledged(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session, other = GameSession("c1"), GameSession("c1")
+        await session.boot("One", store)
+        with pytest.raises(sojourn.InvalidValueError, match="not empty"):
+            await session.submit_choice("u1", "Una", " ")
+        await other.boot("Two", store)
+        with pytest.raises(sojourn.ConflictError, match="on the shelf"):
+            await session.submit_choice("u1", "Una", "north")
+        await other.exit_game(store)
+        with pytest.raises(sojourn.EndedError):
+            await other.submit_choice("u1", "Una", "north")
+
+    play(scene)
+
+
+def test_a_long_choice_of_a_long_name_is_taken_whole(play: Play, clock: ManualClock) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        await session.submit_choice("u1", "Una", "x" * 5000)
+        assert await closed(session, clock) == {"u1": "x" * 5000}
+
+    play(scene)
+
+
+def test_the_last_turn_is_told_by_whoever_has_its_choices(play: Play, clock: ManualClock) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        await session.submit_choice("u1", "Una", "north")
+        choices = await closed(session, clock)
+        other = await bot.load_by_game_id(session.game_id, store)
+        assert other is not None
+        await other.record_turn(choices, "told by another", store)
+        assert [turn.turn for turn in await other.get_turn_history(store)] == [1]
+        await session.record_turn(choices, "told by another", store)
+        assert [turn.narrative_summary for turn in await session.get_turn_history(store)] == ["told by another"]
+
+    play(scene)
+
+
+@pytest.mark.slow
+def test_a_history_has_fifty_turns_and_the_given_count(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        for number in range(1, 53):
+            await session.record_turn({"u1": f"choice {number}"}, f"told {number}", store)
+        turns = await session.get_turn_history(store, count=100)
+        assert [turn.turn for turn in turns] == list(range(3, 53))
+        assert [turn.turn for turn in await session.get_turn_history(store)] == list(range(43, 53))
+        assert await session.get_turn_history(store, count=0) == []
+
+    play(scene)
+
+
+def test_an_index_entry_that_dangles_is_no_game(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        await store.games.delete((await store.games.load(session.game_id)).id)
+        assert await bot.load_by_game_id(session.game_id, store) is None
+        assert await bot.list_all_games(store) == []
+        assert await session.get_turn_history(store) == []
+        await session.boot("Game again", store)
+        assert [row["game_name"] for row in await bot.list_all_games(store)] == ["Game again"]
+
+    play(scene)
+
+
+def test_exit_from_within_the_countdown_does_not_cancel_itself(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+
+        async def countdown() -> str:
+            return await session.exit_game(store)
+
+        task = session.countdown_task = asyncio.ensure_future(countdown())
+        assert "Game" in await task
+        assert session.active is False
+
+    play(scene)
+
+
+def test_a_swapped_out_game_is_exited_alone(play: Play) -> None:
+    async def scene(store: AsyncStore) -> None:
+        one, two = GameSession("c1"), GameSession("c1")
+        await one.boot("One", store)
+        await two.boot("Two", store)
+        await one.exit_game(store)
+        assert one.active is False
+        shown = await bot.get_or_restore_session("c1", store)
+        assert shown is not None
+        assert shown.game_id == two.game_id
+        again = await bot.load_by_game_id(one.game_id, store)
+        assert again is not None
+        assert again.active is False
+
+    play(scene)
+
+
+def test_a_start_of_ours_is_kept_and_one_of_the_original_dropped() -> None:
+    kept = GameSession("c1").to_redis()
+    assert (
+        GameSession.from_redis({**kept, "countdown_started": "1795150778.5"}).to_redis()["countdown_started"] == "1795150778.5"
+    )
+    assert GameSession.from_redis({**kept, "countdown_started": "81234.5"}).to_redis()["countdown_started"] == "0.0"
+
+
+def test_the_countdown_that_runs_is_in_the_hash(play: Play, clock: ManualClock) -> None:
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        assert session.to_redis()["countdown_started"] == "0.0"
+        await session.submit_choice("u1", "Una", "north")
+        assert float(session.to_redis()["countdown_started"]) == clock().timestamp()
+        await closed(session, clock)
+        assert session.to_redis()["countdown_started"] == "0.0"
+
+    play(scene)
+
+
+def test_a_lock_that_is_waited_for_is_not_forgotten() -> None:
+    async def scene() -> None:
+        registry = GameSessionLockRegistry()
+        lock = await registry.get_session_lock("s1")
+        await lock.acquire()
+        waiting = asyncio.ensure_future(lock.acquire())
+        await asyncio.sleep(0)
+        lock.release()  # handed over, and for a moment nobody's
+        assert not lock.locked()
+        await registry.cleanup_session("s1")
+        assert await registry.get_session_lock("s1") is lock
+        await waiting
+        late = asyncio.ensure_future(lock.acquire())
+        await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+        lock.release()
+        await registry.cleanup_session("s1")
+        assert await registry.get_session_lock("s1") is not lock
 
     asyncio.run(scene())

@@ -16,15 +16,17 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
-from enum import Enum
-from typing import Any, Final, TypeAlias
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
-from sojourn.errors import ConflictError, InvalidValueError, NotFoundError
-from sojourn.kinds.games.model import Game, GamePolicy, Turn
-from sojourn.kinds.games.record import OWN_ID
+from sojourn.compat import game_link as link
+from sojourn.compat.game_link import Seen, Told
+from sojourn.compat.game_locks import GameSessionLockRegistry
+from sojourn.compat.game_stores import Redis, close_stores, store_of
+from sojourn.compat.game_values import ActivityTier, PlayerState, TurnRecord
+from sojourn.errors import ConflictError, EndedError, InvalidValueError, NotFoundError
+from sojourn.formats.gamegirl_plan import Found
+from sojourn.kinds.games.model import Game, GamePolicy, Submitted
 from sojourn.store import AsyncStore, aopen
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "GameSessionLockRegistry",
     "PlayerState",
     "TurnRecord",
+    "close_stores",
     "get_or_restore_session",
     "get_session",
     "list_all_games",
@@ -43,70 +46,27 @@ __all__ = [
     "set_session",
 ]
 
-Redis: TypeAlias = Any
-"""A store, a URL or a Redis client; None for none."""
-
 DEFAULT_TITLE_SCREEN: Final = "[ press any choice to begin ]"
 HOUSE: Final = "Stargazer"
 STRANGER: Final = "Unknown"
+_UNTITLED: Final = "Untitled"
 
-_POLICY: Final = GamePolicy(countdown=timedelta(seconds=10), gm_name=HOUSE)
+_POLICY: Final = GamePolicy(
+    countdown=timedelta(seconds=10), gm_name=HOUSE, max_players=None, max_choice_length=None, max_text=None
+)
 _ACTIVE: Final = 2, 15 * 60.0
 _IDLE: Final = 5, 60 * 60.0
-_SUMMARY: Final = 500
-_TRIES: Final = 16
-
-
-class ActivityTier(Enum):
-    """How present a player is."""
-
-    ACTIVE = "active"
-    IDLE = "idle"
-    DORMANT = "dormant"
-
-
-@dataclass
-class PlayerState:
-    """A player; ``last_active`` is seconds since 1970."""
-
-    user_id: str
-    user_name: str
-    joined_turn: int = 0
-    last_active: float = field(default_factory=time.time)
-    last_active_turn: int = 0
-    consecutive_skips: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PlayerState:
-        """From what `to_dict` gave; unknown keys are ignored."""
-        return cls(**_known(cls, data))
-
-
-@dataclass
-class TurnRecord:
-    """A turn that is over; ``timestamp`` is seconds since 1970."""
-
-    turn: int
-    choices: dict[str, str]
-    narrative_summary: str = ""
-    timestamp: float = field(default_factory=time.time)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TurnRecord:
-        """From what `to_dict` gave; unknown keys are ignored."""
-        return cls(**_known(cls, data))
+_TAKEN: Final = ("accepted", "replaced", "duplicate", "carried")
+_SINCE_BOOT: Final = 1e9
+"""A start that is smaller is the reading of a clock that no other process has, as the original wrote it."""
 
 
 class GameSession:
-    """One game of a channel. What is asked of it is committed; its attributes are what it was told last, and yours to set."""
+    """One game of a channel. What is asked of it is committed; its attributes are what it was told last, and yours to set.
+
+    What is set (names, title screen, players, crown, ``active`` to False) is committed with the next awaited call that has a
+    store. ``turn_number`` and ``pending_choices`` follow the store.
+    """
 
     def __init__(self, channel_id: str, game_name: str = "", game_id: str | None = None) -> None:
         self.channel_id = str(channel_id)
@@ -120,107 +80,114 @@ class GameSession:
         self.countdown_task: asyncio.Task[Any] | None = None
         self.crown_holder: str | None = None
         self._store: AsyncStore | None = None
-        self._kept: set[str] = set()
-        self._kept_crown: str | None = None
+        self._told: Told | None = None
         self._harvested: int | None = None
-        self._deadline: float | None = None
+        self._started: float | None = None
 
     # -- beginning and ending --------------------------------------------------------------------------------------
 
     async def boot(self, game_name: str, redis: Redis = None) -> str:
         """Begin a fresh game in the channel, and shelve what it showed; the banner to post. A used id is minted anew."""
         store = await self._at(redis)
-        if await _find(store, self.game_id) is not None:
+        if await link.read(store, self.game_id) is not None:
             self.game_id = _mint()
-        game = await self._begun(store, game_name)
+        await link.begin(store, self.channel_id, game_name or _UNTITLED, self.game_id, self.title_screen_url, _POLICY)
         self.players, self.pending_choices, self.crown_holder = {}, {}, None
-        self._take(game)
+        self._told = self._harvested = None
+        await self._refresh(store)
         return banner(self)
-
-    async def _begun(self, store: AsyncStore, name: str) -> Game:
-        """The game, new in its channel; what the channel showed is on the shelf, as it was."""
-        for _ in range(_TRIES):
-            try:
-                return await store.games.boot(
-                    self.channel_id, name, game_id=self.game_id, title_screen_url=self.title_screen_url, policy=_POLICY
-                )
-            except ConflictError:
-                shown = await store.games.get(self.channel_id)
-                if shown is not None:
-                    await store.games.shelve(self.channel_id)
-                elif await _find(store, self.game_id) is not None:
-                    self.game_id = _mint()
-        raise ConflictError(f"others begin games in channel {self.channel_id!r} all the time.", hint="Try again.")
 
     async def exit_game(self, redis: Redis = None) -> str:
         """End the game, for good; what to post. Cancels ``countdown_task``."""
-        if self.countdown_task is not None:
-            self.countdown_task.cancel()
-            self.countdown_task = None
+        task, self.countdown_task = self.countdown_task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
         store = await self._synced(redis)
-        game = await _find(store, self.game_id)
-        if game is not None and game.state != "ended":
-            if game.channel_id is None:
-                game = await store.games.resume(self.game_id, self.channel_id)
-            self._take(await store.games.exit(game.channel_id or self.channel_id))
+        seen = await link.read(store, self.game_id)
+        if seen is not None and seen.game.state != "ended":
+            await link.finish(store, seen.game)
+            await self._refresh(store)
         self.active = False
         return f"{self.game_name} has ended after {self.turn_number} turns with {len(self.players)} players."
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
     async def submit_choice(self, user_id: str, user_name: str, choice: str) -> tuple[bool, float]:
-        """Press a choice; whether it is the turn's first, and the seconds until the turn closes. Stored when it returns."""
+        """Press a choice; whether it is the turn's first, and the seconds until the turn closes. Stored when it returns.
+
+        What cannot be taken is an error: `InvalidValueError` for an empty choice, `EndedError` for a game that is over,
+        `ConflictError` for one that is on the shelf, or paused.
+        """
         store = await self._playing()
-        answer = await store.games.submit_choice(None, user_id, user_name, choice, game_id=self.game_id)
+        answer = await self._pressed(store, user_id, user_name, choice)
         await self._refresh(store)
-        self.pending_choices[str(user_id)] = choice
-        remaining = 0.0 if answer.remaining is None else answer.remaining.total_seconds()
-        self._deadline = time.time() + remaining
-        return answer.first, remaining
+        return answer.first, 0.0 if answer.remaining is None else answer.remaining.total_seconds()
 
     async def wait_for_countdown(self) -> dict[str, str]:
-        """The choices of the turn when it has closed, the same to whoever waits; {} when nobody pressed."""
+        """The choices of the turn when it has closed, the same to whoever waits; {} when nobody pressed, or the game ends.
+
+        A turn is given again until it is told, so that a narrator who failed may try again.
+        """
         store = await self._playing()
         try:
             turn = await store.games.wait_for_countdown(None, game_id=self.game_id)
-        except NotFoundError:
+        except (NotFoundError, EndedError):
+            await self._refresh(store)
             return {}
+        await self._refresh(store)
         if turn.state == "resolved":
             return {}
         self._harvested = turn.number
-        await self._refresh(store)
-        self.pending_choices = {}
         return dict(turn.choices)
 
     async def record_turn(self, choices: Mapping[str, str], narrative_summary: str, redis: Redis = None) -> None:
-        """Tell the turn that this object harvested; without one, a turn with these choices is stored and told."""
+        """Tell the turn that this object harvested, or the last one when it has these choices and is not told yet.
+
+        Otherwise a turn with these choices, and with what was pressed in the turn that is open, is stored and told. Once told,
+        a turn keeps what it was told: another text is a `ConflictError`.
+        """
         store = await self._playing(redis)
-        number = self._harvested
-        if number is None:
-            number = await self._stored(store, choices)
+        given = {str(user): choice for user, choice in choices.items()}
+        number = self._harvested or await self._untold(store, given) or await self._stored(store, given)
         await store.games.record_turn(None, number, narrative_summary, game_id=self.game_id)
         self._harvested = None
         await self._refresh(store)
 
-    async def _stored(self, store: AsyncStore, choices: Mapping[str, str]) -> int:
-        """A turn with these choices and no others."""
+    async def _untold(self, store: AsyncStore, choices: dict[str, str]) -> int | None:
+        """The last turn, when these are its choices and nobody has told it: somebody else harvested it."""
+        turns = await store.games.history(None, count=1, game_id=self.game_id)
+        return turns[0].number if turns and turns[0].state != "resolved" and turns[0].choices == choices else None
+
+    async def _stored(self, store: AsyncStore, choices: dict[str, str]) -> int:
+        """A turn with these choices."""
         game = await store.games.load(self.game_id)
         if game.window is None and not choices:
             await store.games.open_window(None, game_id=self.game_id)
         for user, choice in choices.items():
             name = self.players[user].user_name if user in self.players else user
-            await store.games.submit_choice(None, user, name, choice, game_id=self.game_id)
+            await self._pressed(store, user, name, choice)
         return (await store.games.close(None, game_id=self.game_id)).number
 
+    async def _pressed(self, store: AsyncStore, user_id: str, user_name: str, choice: str) -> Submitted:
+        answer = await store.games.submit_choice(None, user_id, user_name, choice, game_id=self.game_id)
+        if answer.status == "invalid":
+            raise InvalidValueError("a choice is a text that is not empty.")
+        if answer.status not in _TAKEN:
+            raise ConflictError(f"game {self.game_id} takes no choice now ({answer.status}): it is on the shelf, or paused.")
+        return answer
+
     async def get_turn_history(self, redis: Redis = None, count: int = 10) -> list[TurnRecord]:
-        """The last turns, oldest first; none without a store."""
+        """The last turns, oldest first, 50 at most; none without a store."""
         if redis is None:
             return []
         store = await self._synced(redis)
-        if await _find(store, self.game_id) is None or count < 1:
+        return await self._turns(store, count)
+
+    async def _turns(self, store: AsyncStore, count: int) -> list[TurnRecord]:
+        if count < 1 or await link.read(store, self.game_id) is None:
             return []
-        turns = await store.games.history(None, count=min(count, 50), game_id=self.game_id)
-        return [_record(turn) for turn in turns]
+        turns = await store.games.history(None, count=min(count, link.SHOWN), game_id=self.game_id)
+        return [link.turn_record(turn) for turn in turns]
 
     # -- players ---------------------------------------------------------------------------------------------------
 
@@ -281,9 +248,9 @@ class GameSession:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GameSession:
         """From what `to_dict` gave; unknown keys are ignored."""
-        made = cls(str(data.get("channel_id", "")), data.get("game_name", ""), data.get("game_id"))
+        made = cls(str(data.get("channel_id", "")), data.get("game_name") or "", data.get("game_id"))
         made.active = bool(data.get("active", False))
-        made.turn_number = int(data.get("turn_number", 0))
+        made.turn_number = int(data.get("turn_number") or 0)
         made.title_screen_url = data.get("title_screen_url") or ""
         made.crown_holder = data.get("crown_holder") or None
         made.players = {str(user): PlayerState.from_dict(kept) for user, kept in (data.get("players") or {}).items()}
@@ -302,7 +269,7 @@ class GameSession:
             "crown_holder": self.crown_holder or "",
             "players": json.dumps(document["players"]),
             "pending_choices": json.dumps(self.pending_choices),
-            "countdown_started": str(0.0 if self._deadline is None else self._deadline - 10.0),
+            "countdown_started": str(self._started or 0.0),
         }
 
     @classmethod
@@ -317,74 +284,143 @@ class GameSession:
                 "players": json.loads(plain.get("players") or "{}"),
             }
         )
+        started = float(plain.get("countdown_started") or 0.0)
+        made._started = started if started > _SINCE_BOOT else None
         made.pending_choices = {str(user): str(text) for user, text in json.loads(plain.get("pending_choices") or "{}").items()}
         return made
 
     @classmethod
     async def load_from_redis(cls, channel_id: str, redis: Redis) -> GameSession | None:
-        """The channel's last game, an inactive one included; None when it never had one."""
-        store = await _store_of(redis)
-        game = await _last_of(store, str(channel_id))
-        return None if game is None else await cls._of(store, game)
+        """The channel's last game, an inactive one included; None when it never had one, and without a store."""
+        if redis is None:
+            return None
+        store = await store_of(redis)
+        seen = await link.last_of(store, str(channel_id))
+        return None if seen is None else await cls._of(store, seen)
 
     @classmethod
     async def delete_from_redis(cls, channel_id: str, redis: Redis) -> None:
-        """Remove the channel's last game for good, its lobby entry too."""
-        store = await _store_of(redis)
-        game = await _last_of(store, str(channel_id))
-        if game is not None:
-            await store.games.delete(game.id)
+        """Remove the channel's last game for good, its lobby entry too; nothing without one, or without a store."""
+        if redis is None:
+            return
+        store = await store_of(redis)
+        seen = await link.last_of(store, str(channel_id))
+        if seen is not None:
+            await store.games.delete(seen.game.id)
 
     # -- between this object and the store -------------------------------------------------------------------------
 
     @classmethod
-    async def _of(cls, store: AsyncStore, game: Game) -> GameSession:
-        made = cls(game.channel_id or game.last_channel_id, game.name, await _own_id(store, game))
+    async def _of(cls, store: AsyncStore, seen: Seen) -> GameSession:
+        game = seen.game
+        made = cls(game.channel_id or game.last_channel_id, game.name, await link.own_id(store, game))
         made._store = store
-        made._take(game)
+        made._take(seen)
         return made
 
     async def _at(self, redis: Redis) -> AsyncStore:
         """The store that was named now or before; a private one in memory where none ever was."""
         if redis is not None:
-            self._store = await _store_of(redis)
+            self._store = await store_of(redis)
         elif self._store is None:
             self._store = await aopen("memory:")
         return self._store
 
-    async def _synced(self, redis: Redis = None) -> AsyncStore:
-        """The store, after what was set on this object was committed there."""
-        store = await self._at(redis)
-        if await _find(store, self.game_id) is None:
-            return store
-        for user in [user for user in self.players if user not in self._kept]:
-            await store.games.join(None, user, self.players[user].user_name, game_id=self.game_id)
-        for user in self._kept - self.players.keys():
-            await store.games.leave(None, user, game_id=self.game_id)
-        if self.crown_holder != self._kept_crown and (self.crown_holder is None or self.crown_holder in self.players):
-            await store.games.set_crown(None, self.crown_holder, game_id=self.game_id)
-        self._kept, self._kept_crown = set(self.players), self.crown_holder
-        return store
-
     async def _playing(self, redis: Redis = None) -> AsyncStore:
-        """The store, with this game in it."""
-        store = await self._at(redis)
-        if await _find(store, self.game_id) is None:
-            await self._begun(store, self.game_name or "Untitled")
-            self._kept, self._kept_crown = set(), None
+        """The store, with this game in it, and with what was set."""
+        before, store = self._store, await self._at(redis)
+        if await link.read(store, self.game_id) is None:
+            turns = [] if before is None or before is store else await self._turns(before, link.SHOWN)
+            await self._adopted(store, turns)
         return await self._synced()
 
-    async def _refresh(self, store: AsyncStore) -> None:
-        self._take(await store.games.load(self.game_id))
+    async def _adopted(self, store: AsyncStore, turns: list[TurnRecord]) -> None:
+        """Bring what this object says into a store that has not got it: it was never booted there."""
+        crown = self.crown_holder if self.crown_holder in self.players else None
+        started = not (self.turn_number or self.players or self.pending_choices)
+        if started:
+            await link.begin(store, self.channel_id, self.game_name or _UNTITLED, self.game_id, self.title_screen_url, _POLICY)
+        else:
+            found = Found(
+                self.game_id,
+                self.game_name or _UNTITLED,
+                self.channel_id,
+                shown=self.active or not self.turn_number,
+                turn=self.turn_number,
+                title=self.title_screen_url,
+                crown=crown,
+                people=[link.person(player) for player in self.players.values()],
+                played=link.played(turns),
+                pending=dict(self.pending_choices),
+            )
+            found.ended = not found.shown
+            await link.adopt(store, found, _POLICY)
+        self._told = None
+        await self._refresh(store)
 
-    def _take(self, game: Game) -> None:
-        """What the store says of the game."""
-        self.game_name, self.turn_number = game.name, game.turn
-        self.active = game.state in ("active", "paused")
-        self.title_screen_url = game.title_screen_url
-        self.crown_holder = game.crown_holder
-        self.players = {user: _player(self.players.get(user), player) for user, player in game.players.items()}
-        self._kept, self._kept_crown = set(self.players), game.crown_holder
+    async def _synced(self, redis: Redis = None) -> AsyncStore:
+        """The store, after what was set on this object was committed there; a game that is over stays as it is."""
+        store = await self._at(redis)
+        seen = await link.read(store, self.game_id)
+        if seen is None:
+            return store
+        if self._told is None:  # this object was made from values: what it has is what was set
+            self._told = Told.of_values(seen.game, self.title_screen_url, self.players, active=self.active)
+        if seen.game.state != "ended":
+            await self._tell(store, self._told)
+        await self._refresh(store)
+        return store
+
+    async def _tell(self, store: AsyncStore, told: Told) -> None:
+        """Commit what was set since the store was read."""
+        if (self.game_name or told.name, self.title_screen_url) != (told.name, told.title):
+            await link.retitle(store, self.game_id, self.game_name or told.name, self.title_screen_url)
+            told.name, told.title = self.game_name, self.title_screen_url
+        for user, player in [*self.players.items()]:
+            known = player.user_name, player.last_active
+            if told.players.get(user) != known:
+                await store.games.join(None, user, player.user_name, game_id=self.game_id)
+                told.players[user] = known
+        for user in [user for user in told.players if user not in self.players]:
+            await store.games.leave(None, user, game_id=self.game_id)
+            del told.players[user]
+        crown = self.crown_holder
+        if crown != told.crown and (crown is None or crown in self.players):
+            await store.games.set_crown(None, crown, game_id=self.game_id)
+            told.crown = crown
+        if told.active and not self.active:
+            told.active = False
+            await link.finish(store, await store.games.load(self.game_id))
+
+    async def _refresh(self, store: AsyncStore) -> None:
+        seen = await link.read(store, self.game_id)
+        if seen is None:
+            raise NotFoundError(f"game {self.game_id} was deleted.")
+        self._take(seen)
+
+    def _take(self, seen: Seen) -> None:
+        """What the store says of the game; what was set here meanwhile stays, for the next call to commit."""
+        game, told, now = seen.game, self._told, Told.of(seen.game)
+        if told is None or self.game_name == told.name:
+            self.game_name = game.name
+        if told is None or self.title_screen_url == told.title:
+            self.title_screen_url = game.title_screen_url
+        if told is None or self.crown_holder == told.crown:
+            self.crown_holder = game.crown_holder
+        if told is None or self.active == told.active or game.state == "ended":
+            self.active = now.active
+        before = {} if told is None else told.players
+        for user, player in game.players.items():
+            known = self.players.get(user)
+            if known is None and user in before:  # taken out here, and not told yet
+                continue
+            if known is None or told is None or before.get(user) == (known.user_name, known.last_active):
+                self.players[user] = link.refresh(known, player)
+        for user in [user for user in before if user not in game.players and user in self.players]:
+            if before[user] == (self.players[user].user_name, self.players[user].last_active):
+                del self.players[user]
+        self.turn_number, self.pending_choices, self._started = game.turn, seen.pending, seen.started
+        self._told = now
 
 
 def banner(session: GameSession) -> str:
@@ -417,7 +453,7 @@ async def persist_session(channel_id: str, session: GameSession, redis: Redis) -
     if redis is None:
         return
     session.channel_id = str(channel_id)
-    if session.active:
+    if session.active or session.turn_number or session.players:
         await session._playing(redis)
     else:
         await session._synced(redis)
@@ -428,18 +464,21 @@ async def get_or_restore_session(channel_id: str, redis: Redis) -> GameSession |
     known = get_session(channel_id)
     if known is not None or redis is None:
         return known
-    store = await _store_of(redis)
-    game = await store.games.get(str(channel_id))
-    if game is None or game.state not in ("active", "paused"):
+    store = await store_of(redis)
+    shown = await store.games.get(str(channel_id))
+    seen = None if shown is None else await link.read(store, shown.id)
+    if seen is None or not link.is_active(seen.game):
         return None
-    made = await GameSession._of(store, game)
+    made = await GameSession._of(store, seen)
     set_session(channel_id, made)
     return made
 
 
 async def list_all_games(redis: Redis) -> list[dict[str, Any]]:
-    """Every game, by name."""
-    store = await _store_of(redis)
+    """Every game, by name; none without a store."""
+    if redis is None:
+        return []
+    store = await store_of(redis)
     found: list[Game] = []
     after: str | None = None
     while True:
@@ -450,116 +489,31 @@ async def list_all_games(redis: Redis) -> list[dict[str, Any]]:
         after = page.next
     return [
         {
-            "game_id": await _own_id(store, game),
+            "game_id": await link.own_id(store, game),
             "game_name": game.name,
             "channel_id": game.channel_id or game.last_channel_id,
             "turn_number": game.turn,
-            "active": game.state in ("active", "paused"),
+            "active": link.is_active(game),
             "title_screen_url": game.title_screen_url,
         }
-        for game in sorted(found, key=lambda game: game.name)
+        for game in sorted(found, key=lambda game: (game.name, game.id))
     ]
 
 
 async def load_by_game_id(game_id: str, redis: Redis) -> GameSession | None:
-    """Exactly this game, whatever its state; None when there is none."""
-    store = await _store_of(redis)
-    game = await _find(store, game_id)
-    return None if game is None else await GameSession._of(store, game)
-
-
-class GameSessionLockRegistry:
-    """Locks of this process, one for each session."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, asyncio.Lock] = {}
-
-    async def get_session_lock(self, session_id: str) -> asyncio.Lock:
-        """The lock of a session: the same object each time."""
-        return self._locks.setdefault(session_id, asyncio.Lock())
-
-    async def cleanup_session(self, session_id: str) -> None:
-        """Forget a session's lock, so that the next is a new one; never while it is held. An unknown session: nothing."""
-        lock = self._locks.get(session_id)
-        if lock is not None and not lock.locked():
-            del self._locks[session_id]
+    """Exactly this game, whatever its state; None when there is none, and without a store."""
+    if redis is None:
+        return None
+    store = await store_of(redis)
+    seen = await link.read(store, game_id)
+    return None if seen is None else await GameSession._of(store, seen)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
 
-_stores: dict[str, AsyncStore] = {}
-_clients: WeakKeyDictionary[Any, AsyncStore] = WeakKeyDictionary()
-
-
-async def _store_of(redis: Redis) -> AsyncStore:
-    """The store that is meant."""
-    if isinstance(redis, AsyncStore):
-        return redis
-    if isinstance(redis, str):
-        if redis not in _stores:
-            _stores[redis] = await aopen(redis)
-        return _stores[redis]
-    pool = getattr(redis, "connection_pool", None)
-    if pool is None:
-        raise InvalidValueError(
-            f"a store, a URL or a Redis client is needed, not {type(redis).__name__}.", hint="Pass await sojourn.aopen(url)."
-        )
-    if redis not in _clients:
-        _clients[redis] = await aopen(_url_of(pool.connection_kwargs))
-    return _clients[redis]
-
-
-def _url_of(settings: Mapping[str, Any]) -> str:
-    """The URL of a client's server."""
-    from urllib.parse import quote
-
-    name, password = settings.get("username") or "", settings.get("password") or ""
-    user = f"{quote(name, safe='')}:{quote(password, safe='')}@" if password else ""
-    return f"redis://{user}{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
-
-
-async def _find(store: AsyncStore, game_id: str) -> Game | None:
-    try:
-        return await store.games.load(game_id)
-    except NotFoundError:
-        return None
-
-
-async def _last_of(store: AsyncStore, channel: str) -> Game | None:
-    """What a channel shows, or else the last that it has shown."""
-    shown = await store.games.get(channel)
-    if shown is not None:
-        return shown
-    page = await store.games.list(channel_id=channel, order="activity", limit=1)
-    return page.items[0] if page.items else None
-
-
-async def _own_id(store: AsyncStore, game: Game) -> str:
-    """The id a game has here: the caller's own one where it was given."""
-    aliases = await store._unit.engine.aliases(store.tenant, target=game.id)
-    return next((alias.key.key for alias in aliases if alias.key.namespace == OWN_ID), game.id)
-
-
-def _player(before: PlayerState | None, player: Any) -> PlayerState:
-    """A player as the store knows them, in the object that is known here."""
-    kept = before or PlayerState(player.user_id, player.user_name)
-    kept.user_name, kept.joined_turn = player.user_name, player.joined_turn
-    kept.last_active, kept.last_active_turn = player.last_active_at.timestamp(), player.last_active_turn
-    kept.consecutive_skips = player.consecutive_skips
-    return kept
-
-
-def _record(turn: Turn) -> TurnRecord:
-    return TurnRecord(turn.number, dict(turn.choices), turn.narrative_summary[:_SUMMARY], turn.closed_at.timestamp())
-
 
 def _mint() -> str:
     return secrets.token_hex(6)
-
-
-def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
 
 
 def _text(value: str | bytes) -> str:

@@ -128,7 +128,7 @@ def configure(
     idle = timedelta(minutes=ttl_minutes) if ttl_minutes > 0 else None
     policy = LoginPolicy(
         idle=idle,
-        touch_every=timedelta(minutes=1) if idle is None else min(timedelta(minutes=1), idle / 2),
+        touch_every=timedelta(0),
         absolute=None,
         sliding=sliding_expiration,
         active_window=timedelta(minutes=active_window_minutes),
@@ -162,9 +162,11 @@ def create_session(
     False for an unknown username and for an unknown or worldless character. An unknown user's number, a token that is taken,
     somebody else's character and another world than the character's: `DatabaseWriteError`.
     """
-    by_name = isinstance(user_id, str)
+    here, by_name = _here(), isinstance(user_id, str)
+    if by_name and not _may_be_a_name(user_id):
+        return False
     try:
-        _here().logins.create(
+        made = here.logins.create(
             None if by_name else user_id,
             username=str(user_id) if by_name else None,
             client_type=(client_type or "").strip() or "unknown",
@@ -177,6 +179,8 @@ def create_session(
         if by_name or (character_id is not None and _is_user(user_id)):
             return False
         raise
+    if here.aio._policy.max_per_user is not None:  # of the user's others, those that had expired go too
+        _removed(login for login in _all(user_id=made.login.user_id) if login.state == "expired")
     return True
 
 
@@ -269,6 +273,15 @@ def clear_all_sessions() -> int:
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
+
+
+def _may_be_a_name(name: object) -> bool:
+    """Whether anybody can be called this: what no directory takes is nobody's name."""
+    try:
+        check_key(name, "username", 512)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def _is_user(user_id: object) -> bool:

@@ -21,6 +21,7 @@ from sojourn.shell.bridge import run_sync
 from sojourn.sync.store import Store
 
 _MARK: Final = "compat.imported"
+_BESIDE: Final = ".sojourn.db"
 
 
 def opened(
@@ -43,7 +44,7 @@ def opened(
     original = file.is_file() and _has(file, table, column)
     if file.is_file() and not original:
         return opening.open(_url(file), **options), True
-    beside = file.with_name(f"{file.stem}.sojourn.db")
+    beside = file if file.name.endswith(_BESIDE) else file.with_name(file.stem + _BESIDE)
     beside.parent.mkdir(parents=True, exist_ok=True)
     store = opening.open(_url(beside), **options)
     try:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from sojourn.compat.numbers import allot
 from sojourn.compat.origin import opened
 from sojourn.core.codec import Json
-from sojourn.errors import InvalidValueError, KeyReusedError, NameTakenError, NotFoundError
+from sojourn.errors import InvalidNameError, InvalidValueError, KeyReusedError, NameTakenError, NotFoundError
 from sojourn.formats.tenets import FORMAT, import_tenets
 from sojourn.kinds.contexts.model import Context
 from sojourn.sync.contexts import Contexts
@@ -87,7 +87,10 @@ class SessionDB:
 
     def get_session(self, name: str) -> SessionRecord | None:
         """The session of this name; None when there is none."""
-        found = self._contexts.get(name, scope=self._scope)
+        try:
+            found = self._contexts.get(name, scope=self._scope)
+        except InvalidNameError:  # what nothing can be called, nothing is
+            return None
         return None if found is None else self._record(found)
 
     def list_sessions(self) -> list[SessionRecord]:
@@ -104,7 +107,7 @@ class SessionDB:
         """Make it the active one, in place of the one that is, or not any more; False when there is no such session."""
         try:
             self._contexts.set_active(name, bool(active), scope=self._scope)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return False
         return True
 
@@ -115,13 +118,16 @@ class SessionDB:
             self._contexts.update(name, _plain(given), scope=self._scope)
             if "active" in given:
                 self._contexts.set_active(name, bool(given["active"]), scope=self._scope)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return False
         return True
 
     def delete_session(self, name: str, purge_context: bool = True) -> bool:
         """Remove a session, with what it gathered unless told otherwise; False when there was none."""
-        return self._contexts.delete(name, purge=bool(purge_context), scope=self._scope)
+        try:
+            return self._contexts.delete(name, purge=bool(purge_context), scope=self._scope)
+        except InvalidNameError:
+            return False
 
     def delete_all_sessions(self, purge_context: bool = True) -> int:
         """Remove every session, and with ``purge_context`` what earlier deletes kept; how many sessions there were."""
@@ -131,9 +137,13 @@ class SessionDB:
 
     def add_context(self, session_name: str, kind: str, content: str) -> None:
         """Add to a session, which is made when there is none."""
-        if self._contexts.get(session_name, scope=self._scope) is None:
-            self._contexts.create(session_name, metadata=self._numbered({}), exist_ok=True, scope=self._scope)
-        self._contexts.add(session_name, kind, content, scope=self._scope)
+        while True:  # until nobody deletes it between the two steps
+            try:
+                self._contexts.add(session_name, kind, content, scope=self._scope)
+            except NotFoundError:
+                self._contexts.create(session_name, metadata=self._numbered({}), exist_ok=True, scope=self._scope)
+            else:
+                return
 
     def get_context(self, session_name: str, kind: str | None = None) -> list[tuple[str, str, datetime]]:
         """What a session gathered, in order: kind, content and when. Empty when there is no such session."""
@@ -142,7 +152,7 @@ class SessionDB:
         while True:
             try:
                 page = self._contexts.artifacts(session_name, kind=kind, limit=200, after=after, scope=self._scope)
-            except NotFoundError:
+            except (NotFoundError, InvalidNameError):
                 return found
             found.extend((item.kind, item.content, item.created_at) for item in page.items)
             if page.next is None:
