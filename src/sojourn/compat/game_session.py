@@ -312,9 +312,14 @@ class GameSession:
 
     @classmethod
     async def _of(cls, store: AsyncStore, seen: Seen) -> GameSession:
-        game = seen.game
-        made = cls(game.channel_id or game.last_channel_id, game.name, await link.own_id(store, game))
+        made = cls.from_seen(seen, await link.own_id(store, seen.game))
         made._store = store
+        return made
+
+    @classmethod
+    def from_seen(cls, seen: Seen, game_id: str) -> GameSession:
+        """What a store says of a game, under its id; the object has no store yet."""
+        made = cls(seen.game.channel_id or seen.game.last_channel_id, seen.game.name, game_id)
         made._take(seen)
         return made
 

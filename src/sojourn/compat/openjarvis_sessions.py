@@ -8,7 +8,7 @@ whole table.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -127,7 +127,7 @@ class SessionStore:
             if handle and _OWN_HANDLE + channel in found.metadata:  # another one before, which somebody else holds
                 self._talks.update(found.id, unset=[_OWN_HANDLE + channel])
                 found = self._whole(found.id)
-        return _session(found, found.messages)
+        return as_session(found, found.messages)
 
     def save_message(
         self,
@@ -181,7 +181,7 @@ class SessionStore:
         for item in self._all():
             if len(found) >= limit or (active_only and item.last_activity_at.timestamp() <= since):
                 break
-            found.append(_session(item, Messages()))
+            found.append(as_session(item, Messages()))
         return found
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -207,10 +207,10 @@ class SessionStore:
         return self._threshold is not None and session.counters.get(self._threshold[0], 0) > self._threshold[1]
 
     def _id(self, session_id: str) -> str:
-        """The conversation of an id of ours, or of one that an import brought."""
-        if is_id(session_id):
-            return session_id
+        """The conversation of an id of this store, or of one that an import brought."""
         known = self._former.get(session_id)
+        if known is None and is_id(session_id) and self._talks.get(session_id) is not None:
+            known = self._former[session_id] = session_id
         if known is None:
             unit = self._store._aio._unit
             query = SessionQuery(unit.tenant, (KIND,), READABLE_STATES, tag=former_id(session_id), order="created", limit=1)
@@ -230,7 +230,7 @@ def _summary(messages: Messages) -> str:
     return SUMMARY + extractive(messages).removeprefix(HEADING)
 
 
-def _session(talk: Conversation, messages: Messages) -> Session:
+def as_session(talk: Conversation, messages: Iterable[Message]) -> Session:
     """A conversation as the original shows it: an imported one under the id it had there."""
     metadata = dict(talk.metadata)
     about = metadata.pop(FORMAT, None)

@@ -180,16 +180,16 @@ class SessionDB:
     def _allot(self) -> int:
         highest = 0
         if not self._numbered_before:
-            highest = max((_number(item.metadata)[1] or 0 for item in self._all()), default=0)
+            highest = max((number_of(item.metadata)[1] or 0 for item in self._all()), default=0)
             self._numbered_before = True
         return allot(self._store._aio._unit, f"{FORMAT}/{self._scope}", highest)
 
     def _record(self, context: Context) -> SessionRecord:
-        where, number = _number(context.metadata)
+        where, number = number_of(context.metadata)
         if number is None:
             number = self._number_now(context)
         shown = {key: value for key, value in context.metadata.items() if key not in (where, FORMAT)}
-        shown.update(_facts(context))
+        shown.update(facts_of(context))
         return SessionRecord(number, context.name, context.created_at, shown)
 
     def _number_now(self, context: Context) -> int:
@@ -201,7 +201,7 @@ class SessionDB:
             )
         except KeyReusedError:
             found = self._contexts.get(context.name, scope=self._scope)
-            return number if found is None else _number(found.metadata)[1] or number
+            return number if found is None else number_of(found.metadata)[1] or number
         return number
 
 
@@ -214,7 +214,7 @@ def _plain(metadata: dict[str, Any]) -> dict[str, Json]:
     return {key: value for key, value in metadata.items() if key not in _OURS}
 
 
-def _number(metadata: Mapping[str, Json]) -> tuple[str, int | None]:
+def number_of(metadata: Mapping[str, Json]) -> tuple[str, int | None]:
     """Where a session's number is, and what it is: an import puts it beside metadata of the same name."""
     for key, value in metadata.items():
         if key.startswith(FORMAT) and isinstance(value, dict) and isinstance(value.get(_NUMBER), int):
@@ -222,7 +222,7 @@ def _number(metadata: Mapping[str, Json]) -> tuple[str, int | None]:
     return FORMAT, None
 
 
-def _facts(context: Context) -> dict[str, Any]:
+def facts_of(context: Context) -> dict[str, Any]:
     """The facts that the original keeps as metadata: only of a session that was active once."""
     stamps = {"resumed_at": context.resumed_at, "ended_at": context.ended_at}
     known = {name: at for name, at in stamps.items() if at is not None}
