@@ -21,6 +21,7 @@ from sojourn.core.query import READABLE_STATES, SessionQuery
 from sojourn.errors import ConflictError, NotFoundError
 from sojourn.formats.openjarvis import former_id, import_openjarvis
 from sojourn.formats.openjarvis_plan import FORMAT
+from sojourn.formats.report import Progress
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import Conversation, ConversationPolicy, Message, Messages
 from sojourn.kinds.conversations.rules import KIND, fold_threshold
@@ -97,7 +98,7 @@ class SessionStore:
         )
         self._max_age = _hours(max_age_hours)
         self._threshold = fold_threshold(policy)
-        self._store, self._owned = opened(db_path, table="sessions", column="channel_ids", bring=import_openjarvis)
+        self._store, self._owned = opened(db_path, table="sessions", column="channel_ids", bring=_bring)
         self._aio = AsyncConversations(self._store._aio._unit, policy)
         self._talks = Conversations(self._aio)
         self._former: dict[str, str] = {}
@@ -219,6 +220,10 @@ class SessionStore:
                 raise NotFoundError(f"there is no session {session_id!r}.", hint="See list_sessions().")
             known = self._former[session_id] = rows[0].id
         return known
+
+
+def _bring(store: Store, file: Path, progress: Progress) -> None:
+    import_openjarvis(store, file, progress=progress)
 
 
 def _hours(age: float) -> timedelta:

@@ -20,6 +20,7 @@ from sojourn.compat.numbers import allot
 from sojourn.compat.origin import opened
 from sojourn.core.codec import Json
 from sojourn.errors import InvalidNameError, InvalidValueError, KeyReusedError, NameTakenError, NotFoundError
+from sojourn.formats.report import Progress
 from sojourn.formats.tenets import FORMAT, import_tenets
 from sojourn.kinds.contexts.model import Context
 from sojourn.sync.contexts import Contexts
@@ -63,8 +64,8 @@ class SessionDB:
         """Whether a number was asked for: what an import brought may be higher than what was allotted."""
         self._store, self._owned = opened(place, table="sessions", column="metadata", bring=self._bring)
 
-    def _bring(self, store: Store, file: Path) -> None:
-        import_tenets(store, file, scope=self._scope)
+    def _bring(self, store: Store, file: Path, progress: Progress) -> None:
+        import_tenets(store, file, scope=self._scope, progress=progress)
 
     def close(self) -> None:
         """Let go of the store, unless it was given; idempotent."""
