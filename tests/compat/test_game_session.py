@@ -300,6 +300,23 @@ def test_who_waits_for_a_game_that_ends_gets_nothing(play: Play) -> None:
     play(scene)
 
 
+def test_who_waits_for_a_game_that_is_swapped_out_does_not_wait_for_ever(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bot, "_LOOK", 0.01)
+
+    async def scene(store: AsyncStore) -> None:
+        session = GameSession("c1")
+        await session.boot("Game", store)
+        await session.submit_choice("u1", "Una", "north")
+        waiting = asyncio.ensure_future(session.wait_for_countdown())
+        await asyncio.sleep(0)
+        await GameSession("c1").boot("Another", store)
+        assert await waiting == {}
+        assert await session.wait_for_countdown() == {}
+        assert session.pending_choices == {"u1": "north"}
+
+    play(scene)
+
+
 # -- what is set on the object ------------------------------------------------------------------------------------------
 
 

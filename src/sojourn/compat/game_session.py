@@ -26,7 +26,7 @@ from sojourn.compat.game_stores import Redis, close_stores, store_of
 from sojourn.compat.game_values import ActivityTier, PlayerState, TurnRecord
 from sojourn.errors import ConflictError, EndedError, InvalidValueError, NotFoundError
 from sojourn.formats.gamegirl_plan import Found
-from sojourn.kinds.games.model import Game, GamePolicy, Submitted
+from sojourn.kinds.games.model import Game, GamePolicy, Submitted, Turn
 from sojourn.store import AsyncStore, aopen
 
 __all__ = [
@@ -57,6 +57,8 @@ _POLICY: Final = GamePolicy(
 _ACTIVE: Final = 2, 15 * 60.0
 _IDLE: Final = 5, 60 * 60.0
 _TAKEN: Final = ("accepted", "replaced", "duplicate", "carried")
+_LOOK: Final = 1.0
+"""Seconds after which who waits looks whether the game is still shown."""
 _SINCE_BOOT: Final = 1e9
 """A start that is smaller is the reading of a clock that no other process has, as the original wrote it."""
 
@@ -124,21 +126,30 @@ class GameSession:
         return answer.first, 0.0 if answer.remaining is None else answer.remaining.total_seconds()
 
     async def wait_for_countdown(self) -> dict[str, str]:
-        """The choices of the turn when it has closed, the same to whoever waits; {} when nobody pressed, or the game ends.
+        """The choices of the turn when it has closed, the same to whoever waits; {} when nobody pressed, or the game leaves.
 
         A turn is given again until it is told, so that a narrator who failed may try again.
         """
         store = await self._playing()
-        try:
-            turn = await store.games.wait_for_countdown(None, game_id=self.game_id)
-        except (NotFoundError, EndedError):
-            await self._refresh(store)
-            return {}
+        turn = await self._closed(store)
         await self._refresh(store)
-        if turn.state == "resolved":
+        if turn is None or turn.state == "resolved":
             return {}
         self._harvested = turn.number
         return dict(turn.choices)
+
+    async def _closed(self, store: AsyncStore) -> Turn | None:
+        """The turn, as soon as it is closed; None where none will be: nobody pressed, the game is over or on the shelf."""
+        while True:
+            seen = await link.read(store, self.game_id)
+            if seen is None or seen.game.state == "lobby":
+                return None
+            try:
+                return await asyncio.wait_for(store.games.wait_for_countdown(None, game_id=self.game_id), _LOOK)
+            except (NotFoundError, EndedError):
+                return None
+            except TimeoutError:
+                continue
 
     async def record_turn(self, choices: Mapping[str, str], narrative_summary: str, redis: Redis = None) -> None:
         """Tell the turn that this object harvested, or the last one when it has these choices and is not told yet.

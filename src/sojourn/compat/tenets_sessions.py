@@ -96,7 +96,7 @@ class SessionDB:
 
     def list_sessions(self) -> list[SessionRecord]:
         """Every session, newest first."""
-        found = [self._record(item) for item in self._all()]
+        found = [self._record(item) for item in sorted(self._all(), key=lambda item: (item.created_at, item.id))]
         return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
 
     def get_active_session(self) -> SessionRecord | None:
@@ -138,13 +138,9 @@ class SessionDB:
 
     def add_context(self, session_name: str, kind: str, content: str) -> None:
         """Add to a session, which is made when there is none."""
-        while True:  # until nobody deletes it between the two steps
-            try:
-                self._contexts.add(session_name, kind, content, scope=self._scope)
-            except NotFoundError:
-                self._contexts.create(session_name, metadata=self._numbered({}), exist_ok=True, scope=self._scope)
-            else:
-                return
+        if self._contexts.get(session_name, scope=self._scope) is None:
+            self._contexts.create(session_name, metadata=self._numbered({}), exist_ok=True, scope=self._scope)
+        self._contexts.add(session_name, kind, content, scope=self._scope)  # makes it, if it was deleted meanwhile
 
     def get_context(self, session_name: str, kind: str | None = None) -> list[tuple[str, str, datetime]]:
         """What a session gathered, in order: kind, content and when. Empty when there is no such session."""
