@@ -25,10 +25,11 @@ help: ## list the targets
 demo: $(RUNTIME) ## see everything Sojourn does, in a throw-away store
 	@$(BIN)/sojourn demo $(ARGS)
 
-play: $(RUNTIME) ## the same, live (comes with a later release)
+play: $(RUNTIME) ## the same, live: a console, a game to join, and five kinds of sessions, until Ctrl-C
 	@$(BIN)/sojourn demo --play $(ARGS)
 
-test: $(DEV) ## run all tests, with real servers where there are any (minutes)
+test: $(DEV) ## run all tests, with real servers and a real browser (minutes)
+	@tools/chromium.sh
 	@status=0; \
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) || status=$$?; \
 	$(BIN)/python -m sojourn.testing; \

@@ -32,4 +32,4 @@ lock() { # lock OUTPUT [option...]
 
 lock requirements/dev.txt --extra dev "$@"
 # What runs is a part of what is tested: the same versions.
-lock requirements/runtime.txt --extra cli --constraints requirements/dev.txt
+lock requirements/runtime.txt --extra cli --extra service --constraints requirements/dev.txt

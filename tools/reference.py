@@ -254,6 +254,38 @@ def table(name: str, comment: str, columns: list[str]) -> str:
     return "\n\n".join(part for part in (f"### `{name}`", comment, "\n".join(f"- `{column}`" for column in columns)) if part)
 
 
+# -- the service -------------------------------------------------------------------------------------------------------
+
+
+def make_routes(kind: str) -> str:
+    """The table of a kind's routes: method, path, operation."""
+    from sojourn.service.operations import ELSEWHERE, OPERATIONS
+
+    rows = ["| method | path | operation |", "|---|---|---|"]
+    for item in OPERATIONS:
+        if item.kind != kind or item.by_id:
+            continue
+        path = f"/v1{item.path}"
+        if item.of_a_game or item.waits:
+            path = path.replace("/v1/games/channels/{channel_id}", "GAME")
+        owner = "store" if kind == "store" else f"store.{kind}"
+        rows.append(f"| {item.method} | `{path}` | [`{item.name}`](api.md#{owner.replace('.', '')}{item.name}) |")
+    for second, first in ELSEWHERE.get(kind, {}).items():
+        rows.append(f"| | | `{second}` is `{first}` |")
+    return "\n".join(rows)
+
+
+def make_routes_left_out() -> str:
+    """The operations that have no route, and why."""
+    from sojourn.service.operations import LEFT_OUT
+
+    rows = ["| operation | why |", "|---|---|"]
+    for kind, names in LEFT_OUT.items():
+        owner = "store" if kind == "store" else f"store.{kind}"
+        rows += [f"| `{owner}.{name}` | {why} |" for name, why in names.items()]
+    return "\n".join(rows)
+
+
 MAKERS: dict[str, Callable[..., str]] = {
     "functions": make_functions,
     "class": make_class,
@@ -261,6 +293,8 @@ MAKERS: dict[str, Callable[..., str]] = {
     "policy": make_policy,
     "promises": make_promises,
     "schema": make_schema,
+    "routes": make_routes,
+    "routes_left_out": make_routes_left_out,
 }
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from sojourn.core.batch import Delete, Guard, Write
-from sojourn.core.codec import Json, check_text
+from sojourn.core.codec import Json, check_text, told
 from sojourn.core.ids import is_id
 from sojourn.core.query import READABLE_STATES, Page, SessionQuery, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Session, State
@@ -174,7 +174,7 @@ def _parse(text: str) -> _Filter:
         match = _TERM.fullmatch(term)
         if match is None:
             raise InvalidValueError(
-                f"cannot read {term!r} in the filter.",
+                f"cannot read {told(term)} in the filter.",
                 hint="Terms: kind:NAME owner:ID state:active|ended|archived|all tag:NAME idle>1h",
             )
         name, value, amount, unit = match.groups()

@@ -59,7 +59,7 @@ class Loaded:
 
 async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | None = None) -> AsyncIterator[str]:
     """Every readable session of these kinds as lines of JSON, oldest first, so that a fork follows what it shares."""
-    yield encode({"format": FORMAT, "version": VERSION, "tenant": unit.tenant}) + "\n"
+    yield first_line(unit)
     owners: set[str] = set()
     for kind in [one for wanted in kinds for one in (*_BESIDE.get(wanted, ()), wanted)]:
         after: tuple[int, str] | None = None
@@ -73,14 +73,11 @@ async def export_lines(unit: Unit, kinds: Iterable[str] = KINDS, owner: str | No
             if len(rows) < _PAGE:
                 break
             after = (0, rows[-1].id)
-    for name in sorted(owners - {""}):
-        for alias in await unit.engine.aliases(unit.tenant, target=name):
-            if alias.key.namespace in _STAYING:
-                continue
-            yield encode(_alias_line(alias)) + "\n"
+    async for line in name_lines(unit, owners - {""}):
+        yield line
 
 
-async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
+async def _session_lines(unit: Unit, session: Session, *, whole: bool = False) -> AsyncIterator[str]:
     row: dict[str, Json] = {"type": "session", "tags": await unit.engine.tags(unit.tenant, session.id)}
     for name in _SESSION_FIELDS:
         row[name] = getattr(session, name)
@@ -89,7 +86,7 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
     if base is not None and (await unit.engine.load(unit.tenant, base[0])).session is None:
         base = None  # what it branched from was deleted: the fork is written whole
     row["base"] = None if base is None else list(base)
-    leaving = _LEAVING.get(session.kind)
+    leaving = None if whole else _LEAVING.get(session.kind)
     yield encode(row if leaving is None else leaving(row)) + "\n"
     first = 1 if base is None else base[1] + 1
     while first <= session.last_sequence:
@@ -98,10 +95,8 @@ async def _session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
         for entry in snapshot.entries:
             yield encode(_entry_line(session.id, entry)) + "\n"
         first = last + 1
-    for alias in await unit.engine.aliases(unit.tenant, target=session.id):
-        if alias.key.namespace in _STAYING:
-            continue
-        yield encode(_alias_line(alias)) + "\n"
+    async for line in name_lines(unit, (session.id,), whole=whole):
+        yield line
 
 
 _SESSION_FIELDS: Final = (
@@ -118,7 +113,7 @@ _SESSION_FIELDS: Final = (
     "counters",
     "data",
 )
-_ENTRY_FIELDS: Final = ("sequence", "label", "topic", "author", "text", "data", "key", "created_at", "redacted")
+_ENTRY_FIELDS: Final = ("sequence", "label", "topic", "author", "text", "data", "key", "created_at")
 
 
 def _entry_line(session: str, entry: Entry) -> dict[str, Json]:
@@ -127,6 +122,8 @@ def _entry_line(session: str, entry: Entry) -> dict[str, Json]:
         value = getattr(entry, name)
         if value not in (None, "", False):
             row[name] = value
+    if entry.redacted:
+        row["redacted"] = True  # not every engine's own word for it
     if entry.covers is not None:
         row["covers"] = list(entry.covers)
     return row
@@ -147,6 +144,38 @@ async def load_lines(unit: Unit, lines: Iterable[str]) -> Loaded:
     return await _Loading(unit).run(lines)
 
 
+async def load_each(unit: Unit, lines: AsyncIterator[str]) -> Loaded:
+    """As `load_lines`, of lines that are read while they are stored."""
+    loading, number = _Loading(unit), 0
+    async for text in lines:
+        number += 1
+        await loading.line(text, number)
+    return await loading.end(number)
+
+
+def first_line(unit: Unit) -> str:
+    """The line that an export begins with."""
+    return encode({"format": FORMAT, "version": VERSION, "tenant": unit.tenant}) + "\n"
+
+
+def session_lines(unit: Unit, session: Session) -> AsyncIterator[str]:
+    """The lines of one session, whatever may not leave the store included: itself, its entries, the names that point at it."""
+    return _session_lines(unit, session, whole=True)
+
+
+async def name_lines(unit: Unit, targets: Iterable[str], *, whole: bool = False) -> AsyncIterator[str]:
+    """The lines of the names that point at these: people, or sessions."""
+    for target in sorted(targets):
+        for alias in await unit.engine.aliases(unit.tenant, target=target):
+            if whole or alias.key.namespace not in _STAYING:
+                yield encode(_alias_line(alias)) + "\n"
+
+
+def all_kinds() -> tuple[str, ...]:
+    """Every kind, each behind the hidden ones that it needs."""
+    return tuple(one for kind in KINDS for one in (*_BESIDE.get(kind, ()), kind))
+
+
 class _Loading:
     """One load: the session at hand, its entries in batches, aliases as they come."""
 
@@ -163,10 +192,18 @@ class _Loading:
             raise InvalidValueError(f"lines must be lines of text, not {type(lines).__name__}.", hint="Pass an open file.")
         number = 0
         for number, text in enumerate(lines, 1):
-            if not isinstance(text, str):
-                raise InvalidValueError(f"line {number} must be text, not {type(text).__name__}.")
-            if text.strip():
-                await self._understood(self._take(self._read(text, number), number), number)
+            await self.line(text, number)
+        return await self.end(number)
+
+    async def line(self, text: str, number: int) -> None:
+        """Take the next line."""
+        if not isinstance(text, str):
+            raise InvalidValueError(f"line {number} must be text, not {type(text).__name__}.")
+        if text.strip():
+            await self._understood(self._take(self._read(text, number), number), number)
+
+    async def end(self, number: int) -> Loaded:
+        """Store what is left behind the last line."""
         await self._understood(self._finish(), number)
         counts = self._counts
         return Loaded(counts["sessions"], counts["entries"], counts["aliases"], counts["present"], tuple(self._left_out))
@@ -265,7 +302,7 @@ class _Loading:
             row["counters"],
             tuple(row["tags"]),
             base=None if base is None else (base[0], base[1]),
-            bucket=SECOND,
+            bucket=_width(row["active_at"], row["bucket"]),
             created_at=row["created_at"],
             active_at=row["active_at"],
             ended_at=row["ended_at"],
@@ -300,6 +337,11 @@ class _Loading:
         redact = (Redact(row["id"], tuple(row["redacted"])),) if row["redacted"] else ()
         await self._unit.commit(row["home"], activate, *redact)
         self._counts["sessions"] += 1
+
+
+def _width(active_at: int, bucket: int) -> int:
+    """A width of buckets that puts this activity where it was; a second where that cannot be."""
+    return bucket if 0 < bucket <= active_at < 2 * bucket else SECOND
 
 
 def _new_entry(row: Mapping[str, Any], session: Mapping[str, Any]) -> NewEntry:

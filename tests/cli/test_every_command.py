@@ -37,6 +37,7 @@ READS = {
     "workspace roles": [],
     "status": [],
     "prompt": ["bash"],
+    "key list": [],
     "session list": [],
     "session show": ["ID"],
     "session events": ["ID"],
@@ -97,6 +98,7 @@ CHANGES = {
     "workspace release": ["src/parser"],
     "workspace role add": ["tester", "--base", "implementer"],
     "workspace role rm": ["helper"],
+    "key create": ["bot"],
     "session end": ["ID"],
     "session rm": ["ID"],
     "import openjarvis": ["SAMPLE"],
@@ -113,7 +115,7 @@ CHANGES = {
 }
 UNCHANGING = ("load", "migrate", "workspace expire-stale", "workspace load")
 """Commands for which there is nothing to do here: everything is there, and activity was marked a moment ago."""
-ELSEWHERE = {"demo", "game play", "login rotate"}
+ELSEWHERE = {"demo", "game play", "copy", "bench", "login rotate", "key revoke", "key rotate", "serve"}
 """Commands with words of their own, for people alone, or that read standard input, tested where they are."""
 
 SAMPLE = Path(__file__).parent.parent / "formats" / "data" / "openjarvis" / "sessions.db"

@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+import sojourn
+from sojourn.cli.game.play import story_policy
+from sojourn.story import GREY_POINT, Moment
 from tests.cli.conftest import EVIL, User
 
 
@@ -282,8 +286,6 @@ def test_two_terminals_play_and_one_is_killed(tmp_path: Path, players: dict[str,
     again.press("q")
     again.sees("You have left the game.")
     assert again.end() == 0
-    ben.press("7")
-    ben.sees("There is no choice '7': type 1 to 3.")
     ben.process.send_signal(signal.SIGINT)
     ben.sees("Come back with the same command.")
     assert ben.end() == 0
@@ -297,11 +299,26 @@ def piped(store: Path, lines: str, *more: str) -> subprocess.CompletedProcess[st
 
 @pytest.mark.slow
 def test_lines_of_a_pipe_are_choices_and_the_end_of_them_ends_the_game(tmp_path: Path) -> None:
-    done = piped(tmp_path / "game.db", "2\nSee what drips\n3\n", "--user", "ana")
+    done = piped(tmp_path / "game.db", "9\n2\nSee what drips\n3\n", "--user", "ana")
     assert done.returncode == 0, done.stderr
+    assert "There is no choice '9': type 1 to 3." in done.stdout
     told = [line for line in done.stdout.splitlines() if line in ("The kitchen", "The cellar", "The long night")]
     assert told == ["The kitchen", "The cellar", "The long night"]
     assert "\r" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_line_that_finds_everybody_asleep_counts_when_the_next_window_opens(tmp_path: Path) -> None:
+    store = tmp_path / "game.db"
+    with sojourn.open(f"sqlite:///{store}") as opened:
+        opened.games.boot("table", GREY_POINT.title, policy=story_policy(timedelta(seconds=30)))
+        opened.games.join("table", "ana", "ana")
+        opened.games.open_window("table", options=tuple(GREY_POINT.start.ways))
+        opened.games.close("table")
+        opened.games.record_turn("table", 1, GREY_POINT.tell(Moment(1, {}, "")).text)
+    done = piped(store, "2\n", "--user", "ana")
+    assert done.returncode == 0, done.stderr
+    assert "ana: look for the keeper" in done.stdout
 
 
 NARRATOR = """
@@ -341,3 +358,24 @@ def test_play_is_for_people_and_a_dry_run_plays_nothing(user: User) -> None:
     assert user("game", "play", "--json").code == 2
     assert user.fine("game", "play", "--user", "ana", "--dry-run").out == "Would play in channel table as ana.\n"
     assert not user.path.exists()
+
+
+@pytest.mark.slow
+def test_a_terminal_follows_the_channel_to_another_game(tmp_path: Path, players: dict[str, Player]) -> None:
+    store = tmp_path / "game.db"
+    ana = players["ana"] = Player(store, "ana")
+    ana.sees("3  Go down to the boat")
+    ana.press("2")
+    ana.sees("3  Call out")
+    with sojourn.open(f"sqlite:///{store}") as opened:
+        opened.games.swap("table", "The other")
+        assert "The other" in ana.sees("you are ana")
+        ana.sees("3  Go down to the boat")
+        ana.press("2")
+        ana.sees("3  Call out")
+        opened.games.rewind("table", 0)
+        ana.sees("The causeway")
+        ana.sees("3  Go down to the boat")
+        opened.games.exit("table")
+    assert ana.sees("shows no game").splitlines()[-1].startswith("sojourn: ")
+    assert ana.end() == 3

@@ -299,12 +299,6 @@ def test_the_demo_s_database_is_kept_and_nothing_else_of_it(tmp_path: Path) -> N
     assert done.stdout.split() == names[:1]
 
 
-def test_make_help_says_what_is_not_there_yet() -> None:
-    text = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
-    (line,) = [line for line in text.splitlines() if line.startswith("play:")]
-    assert "later release" in line
-
-
 def test_a_cursor_is_in_the_document_and_not_beside_it(user: User, talk: str) -> None:
     user.append(user="bob")
     result = user.fine("conversation", "list", "--limit", "1", "--json")

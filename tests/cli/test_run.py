@@ -109,6 +109,15 @@ def test_a_command_that_cannot_be_run_is_said_as_shells_say_it(team: User, progr
     assert "fresh" not in team.fine("workspace", "list", "--all").out, "no session was begun for it"
 
 
+def test_a_session_that_was_begun_for_what_is_no_program_ends(team: User) -> None:
+    file = team.project / "script"
+    file.write_text("echo without a first line that says how\n")
+    file.chmod(0o755)
+    result = team("workspace", "run", "--role", "monitor", "fresh", "--", "./script")
+    assert (result.code, "./script cannot be executed" in result.err) == (126, True)
+    assert team.fine("workspace", "show", "fresh", "--json").data["state"] == "ended"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_are_the_commands(team: User, number: signal.Signals) -> None:
     script = (

@@ -248,6 +248,7 @@ RAISES: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
     ("Games.invite", "LimitError"): hundred_codes,
     ("Games.invite", "InvalidValueError"): then(booted, "invite", uses=0),
     ("Games.join_by_code", "NotFoundError"): lambda lab: lab.games.join_by_code("ABCDEFGH", "ann", "Ann"),
+    ("Games.find_by_code", "NotFoundError"): lambda lab: lab.games.find_by_code("ABCDEFGH"),
     ("Games.join_by_code", "ExpiredError"): run_out,
     ("Games.join_by_code", "ConflictError"): used_up,
     ("Games.submit_choice", "NotFoundError"): nowhere("submit_choice", "ann", "Ann", "north"),

@@ -35,7 +35,8 @@ ELSEWHERE: Final = {
     "app", "db", "wal", "shm", "cp", "make", "demo", "campaign", "killing", "kills", "cat", "xargs", "jq", "pip",
     # of HTTP, and of what web applications are made with
     "Cache", "Clear", "Control", "Cookie", "Fetch", "Host", "Sec", "Set", "Site", "Vary", "multipart", "proxy",
-    "Domain", "Lax", "Security", "Strict", "Transport", "localStorage",
+    "Domain", "Lax", "Security", "Strict", "Transport", "localStorage", "After", "Allow", "Forwarded", "Proto",
+    "traceparent", "sojourn_requests_total",  # which Prometheus makes of sojourn_requests
     # of PostgreSQL and what stands before it
     "CREATE", "DELETE", "EXECUTE", "INSERT", "SELECT", "UPDATE", "SOJOURN_PGBOUNCER", "SOJOURN_TEST_EVERYTHING",
     "application_name", "max_prepared_statements", "search_path", "sslmode", "target_session_attrs",

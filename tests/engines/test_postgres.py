@@ -56,7 +56,7 @@ from sojourn.errors import (
 )
 from sojourn.shell.bridge import run_sync
 from sojourn.testing.clocks import ManualClock
-from sojourn.testing.conformance import EngineConformance
+from sojourn.testing.conformance import EngineConformance, promised_tests
 from sojourn.testing.conformance.lab import HOME, KIND, TENANT, Lab, alias, drive, lines
 from sojourn.testing.faults import FaultProxy
 from sojourn.testing.servers import Server
@@ -147,6 +147,13 @@ class TestAsyncConformance(TestConformance):
 
     async def open_engine(self, place: str, clock: Clock) -> Engine:
         return await AsyncPostgresEngine.open(place, clock)
+
+
+@pytest.mark.parametrize("suite", [TestConformance, TestAsyncConformance])
+def test_nothing_of_the_suite_is_left_out(suite: type[EngineConformance]) -> None:
+    """As many tests as on SQLite, in both colours: no capability is missing."""
+    found = sorted(name for name in dir(suite) if name.startswith("test_") and callable(getattr(suite, name)))
+    assert found == sorted(promised_tests(Capabilities(engine="all")))
 
 
 # -- 1: append to a conversation -------------------------------------------------------------------------------------

@@ -995,3 +995,31 @@ def test_batches_are_decided_as_the_embedded_engines_decide_them(server: Server,
     seen = run_sync(engine.events(TENANT, (0,) * SHARDS, 10_000)).events
     assert [plain(row) for row in seen] == [plain(row) for row in run_sync(memory.events(TENANT, (0,), 10_000)).events]
     run_sync(engine.close())
+
+
+@pytest.mark.parametrize("crowd", [0, 1, 8])
+def test_pages_of_many_shards_are_those_of_one(server: Server, crowd: int) -> None:
+    """Sessions in 40 homes, and as many more in ``crowd`` of these: every page in every order is as on memory."""
+    clock = Clockwork()
+    memory, engine = MemoryEngine(clock), RedisEngine(f"{server.url}?prefix=crowd{crowd}", clock=clock)
+    dice = random.Random(crowd)
+    homes = [f"home {number}" for number in range(40)] + [f"home {number % crowd}" for number in range(120 if crowd else 0)]
+    dice.shuffle(homes)
+    for home in homes:
+        made = Create(new_id(home), "note", owner="ann", active_at=NOW - dice.randrange(9) * MINUTE, bucket=MINUTE)
+        for one in (memory, engine):
+            assert run_sync(one.commit(Batch(TENANT, home, (made,)))).refusal is None
+    run_sync(engine.list(SessionQuery(TENANT, ("note",))))  # now the server knows the scripts
+    for order in ("activity", "created", "idle", "oldest"):
+        for limit in (1, 7, 50, 500):
+            after = None
+            while True:
+                query = SessionQuery(TENANT, ("note",), order=order, limit=limit, after=after)
+                wanted = run_sync(memory.list(query))
+                before = engine.talk.driver.trips
+                assert run_sync(engine.list(query)) == wanted
+                assert engine.talk.driver.trips - before <= 3
+                if len(wanted) < limit:
+                    break
+                after = (wanted[-1].bucket, wanted[-1].id)
+    run_sync(engine.close())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -27,7 +29,7 @@ from sojourn.engines.redis.address import read_url
 from sojourn.engines.redis.engine import AsyncRedisEngine, RedisEngine
 from sojourn.errors import EngineError, OutcomeUnknownError, UnavailableError
 from sojourn.shell.bridge import run_sync
-from sojourn.testing.faults import DiskFault, FaultProxy, FaultShim, ShimUnavailableError
+from sojourn.testing.faults import Direction, DiskFault, FaultProxy, FaultShim, ShimUnavailableError
 from sojourn.testing.servers import Server, ServerMissingError, redis_server
 from tests.engines.redis_audit import audit
 
@@ -99,40 +101,74 @@ async def cut_at(colour: Colour, url: str, proxy: FaultProxy, step: int) -> tupl
     engine = colour.open(proxy.url(url))
     made = await create(engine)
     await append(engine, made, "first")
-    sizes = await _sizes(engine, made, proxy)
     unknown = stored = 0
-    wanted: list[str | None] = ["first", "measured"]
-    for direction in ("to_server", "to_client"):
-        for after in range(0, sizes[direction], step):
+    wanted: list[str | None] = ["first"]
+    for direction in _DIRECTIONS:
+        for after in range(0, 100_000, step):
             text = f"{direction} {after:05}"
+            wanted.append(text)
             struck = proxy.cuts
             proxy.cut(direction, after)
-            with pytest.raises(OutcomeUnknownError) as caught:
+            try:
                 await append(engine, made, text)
-            assert caught.value.key == f"key {text}"
-            assert proxy.cuts == struck + 1
-            proxy.heal()
+            except OutcomeUnknownError as error:
+                assert (error.key, proxy.cuts) == (f"key {text}", struck + 1)  # noqa: PT017 - until there is no byte left
+            else:
+                break  # the commit, or its answer, has no more bytes
+            finally:
+                proxy.heal()
             unknown += 1
             answer = await append(engine, made, text)
             stored += answer.replayed
             assert answer.replayed == (direction == "to_client")
-            wanted.append(text)
     assert await texts(engine, made) == wanted
     await engine.close()
     return unknown, stored
 
 
-async def _sizes(engine: Engine, made: str, proxy: FaultProxy) -> dict[str, int]:
-    """Bytes of a commit and of its answer."""
-    before = dict(proxy.carried)
-    await append(engine, made, "measured")
-    return {direction: proxy.carried[direction] - before[direction] for direction in ("to_server", "to_client")}
+_DIRECTIONS: tuple[Direction, ...] = ("to_server", "to_client")
 
 
 def test_a_commit_that_was_cut_is_found_by_its_key(colour: Colour, server: Server) -> None:
     with FaultProxy("127.0.0.1", server.port) as proxy:
         unknown, stored = colour.run(cut_at(colour, server.url, proxy, 23))
     assert unknown > stored > 3
+
+
+def test_connections_may_break_any_number_of_times(colour: Colour, server: Server) -> None:
+    """The client library's pool would make a hundred in all."""
+
+    async def body(proxy: FaultProxy) -> None:
+        engine = colour.open(proxy.url(server.url))
+        made = await create(engine)
+        for number in range(130):
+            await engine.load(TENANT, made)  # connects
+            proxy.cut("to_client")
+            with pytest.raises(OutcomeUnknownError):
+                await append(engine, made, str(number))
+        assert len(await texts(engine, made)) == 130
+        await engine.close()
+
+    with FaultProxy("127.0.0.1", server.port) as proxy:
+        colour.run(body(proxy))
+
+
+LOOPS = """
+import asyncio, sys, warnings
+from sojourn.engines.redis.engine import AsyncRedisEngine
+warnings.simplefilter("ignore", ResourceWarning)  # connections end with their loops
+engine = AsyncRedisEngine(sys.argv[1])
+for _ in range(60):
+    assert len(asyncio.run(engine.tip())) == 64
+asyncio.run(engine.close())
+print("served")
+"""
+
+
+def test_one_store_serves_many_event_loops(server: Server) -> None:
+    """In a program of its own, as what is left of a loop that has ended is collected at any later moment."""
+    ran = subprocess.run([sys.executable, "-c", LOOPS, server.url], capture_output=True, text=True, check=False)
+    assert ran.stdout == "served\n", ran.stderr
 
 
 @pytest.mark.campaign
@@ -204,7 +240,7 @@ def test_a_server_with_no_room_for_clients_is_unavailable(colour: Colour) -> Non
         for client in held:
             client.ping()
         engine = colour.open(small.url)
-        with pytest.raises(UnavailableError, match="max number of clients"):
+        with pytest.raises(UnavailableError):  # which says why, unless the server hung up before it was asked
             colour.run(create(engine))
         for client in held:
             client.close()
@@ -282,6 +318,7 @@ async def _until_busy(client: Any, engine: Engine) -> None:
 def test_a_clock_that_is_wrong_here_decides_nothing(server: Server) -> None:
     """A client whose clock is an hour ahead: times and deadlines are the server's, and `facts` says how far off it is."""
     url = f"{server.url}?prefix=clock{next(_numbers)}"
+    sojourn.open(url).close()
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)), sojourn.open(url) as store:
         made = store.conversations.create("ann")
         message = store.conversations.append(made.id, "user", "x")

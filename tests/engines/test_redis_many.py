@@ -299,9 +299,14 @@ def test_a_node_of_a_cluster_that_dies_is_replaced(colour: Colour, cluster: Redi
         await load.check()
         await engine.close()
         victim.start()
-        victim.wait_until(lambda: command(victim, "ROLE")[3] == "connected", "it follows the one that took over")
+        victim.wait_until(lambda: _follows(victim), "it follows the one that took over")
 
     colour.run(body())
+
+
+def _follows(node: Server) -> bool:
+    role = command(node, "ROLE")
+    return bool(role[0] == "slave" and role[3] == "connected")
 
 
 def test_a_part_of_a_cluster_that_is_gone_takes_no_other_with_it(cluster: RedisCluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Generator
 from itertools import count
 from typing import Any
@@ -120,6 +121,25 @@ def test_an_export_goes_to_the_same_tenant_only(url: str) -> None:
         with sojourn.open(f"{url}copy") as copy:
             assert copy.load(lines).sessions == len(made)
             assert list(copy.export()) == lines
+
+
+def test_many_who_open_a_new_store_at_once_open_the_same(server: Server) -> None:
+    """Nobody sees a part of what says that it is one."""
+    for turn in range(20):
+        url = f"{server.url}?prefix=at-once{turn}&shards={2 << turn % 4}"
+        start = threading.Barrier(8)
+        found: list[int] = []
+
+        def work(url: str = url, start: threading.Barrier = start, found: list[int] = found) -> None:
+            start.wait(30)
+            found.append(len(run_sync(opened(url).tip())))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert found == [2 << turn % 4] * 8
 
 
 def test_a_store_that_is_not_there_is_not_made_by_reading(url: str, client: redis.Redis) -> None:

@@ -246,6 +246,16 @@ def test_a_name_of_somebody_who_went_stale_is_taken(store: sojourn.Store, clock:
     assert [one.name for one in store.workspaces.list()] == ["one"]
 
 
+def test_a_name_that_somebody_at_work_had_before_is_free(store: sojourn.Store, tmp_path: Path) -> None:
+    mine = store.workspaces.start("architect", "one", pointer=None)
+    store.workspaces.rename(mine.id, "another")
+    report = import_tkt(
+        store, source(tmp_path, ("01A", "architect", "one", "2026-11-20 10:00:00", "2026-11-20 10:00:00", None))
+    )
+    assert sorted(one.name for one in store.workspaces.list()) == ["another", "one"]
+    assert not [note for note in report.notes if "has the name" in note.text]
+
+
 def test_what_is_wrong_is_kept_and_said(store: sojourn.Store, tmp_path: Path) -> None:
     file = source(
         tmp_path,

@@ -7,13 +7,27 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sojourn import Submitted
+from sojourn import AsyncGames, Game, Submitted, Window
 from sojourn.core.query import READABLE_STATES, EntryQuery, SessionQuery
 from sojourn.core.session import Entry, Session
 from sojourn.kinds.games import record
 from sojourn.store import AsyncStore
 
 TAKEN = frozenset({"accepted", "replaced", "carried"})
+
+
+async def shown(games: AsyncGames, channel: str) -> Game:
+    """The game that a channel shows, which shows one."""
+    game = await games.get(channel)
+    assert game is not None, f"{channel} shows no game"
+    return game
+
+
+def window_of(game: Game | None) -> Window:
+    """The open window of a game, which has one."""
+    assert game is not None, "there is no game"
+    assert game.window is not None, "no window is open"
+    return game.window
 
 
 @dataclass

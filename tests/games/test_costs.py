@@ -44,7 +44,7 @@ def counted(url: str = "memory:", **options: Any) -> tuple[sojourn.Store, Counte
     """A blocking store on a counting engine."""
     made = run_sync(make_async_store(url, blocking=True, **options))
     engine = Counted(made._engine)
-    return sojourn.Store(AsyncStore(engine, made._settings)), engine  # type: ignore[arg-type]
+    return sojourn.Store(AsyncStore(engine, made._settings)), engine
 
 
 def seated(count: int = 3, **policy: Any) -> tuple[sojourn.Store, Counted]:
@@ -56,7 +56,7 @@ def seated(count: int = 3, **policy: Any) -> tuple[sojourn.Store, Counted]:
     return store, engine
 
 
-def test_a_press_takes_one_round_trip_to_a_known_game_and_two_otherwise():
+def test_a_press_takes_one_round_trip_to_a_known_game_and_two_otherwise() -> None:
     store, engine = seated()
     trips = []
     for number in (0, 1, 2):
@@ -70,7 +70,7 @@ def test_a_press_takes_one_round_trip_to_a_known_game_and_two_otherwise():
     store.close()
 
 
-def test_the_press_that_completes_a_window_reads_its_choices_and_closes_it():
+def test_the_press_that_completes_a_window_reads_its_choices_and_closes_it() -> None:
     store, engine = seated(2, close_when="all")
     store.games.submit_choice(HERE, 0, "Player 0", "north")
     engine.taken()
@@ -82,7 +82,7 @@ def test_the_press_that_completes_a_window_reads_its_choices_and_closes_it():
     store.close()
 
 
-def test_a_press_carries_little():
+def test_a_press_carries_little() -> None:
     """What a press sends does not grow with the roster or the history: it touches no document."""
     sizes = []
     for count in (2, 150):
@@ -97,7 +97,7 @@ def test_a_press_carries_little():
     assert abs(sizes[0] - sizes[1]) < 16
 
 
-def test_a_claim_and_a_narration_are_one_commit_each():
+def test_a_claim_and_a_narration_are_one_commit_each() -> None:
     store, engine = seated()
     store.games.submit_choice(HERE, 0, "Player 0", "north")
     store.games.close(HERE)
@@ -109,7 +109,7 @@ def test_a_claim_and_a_narration_are_one_commit_each():
     store.close()
 
 
-def test_a_swap_at_home_is_one_commit():
+def test_a_swap_at_home_is_one_commit() -> None:
     store, engine = seated()
     store.games.submit_choice(HERE, 0, "Player 0", "north")
     engine.taken()
@@ -123,18 +123,19 @@ def test_a_swap_at_home_is_one_commit():
     store.close()
 
 
-def test_a_page_of_the_lobby_is_one_read_however_many_games_there_are():
+def test_a_page_of_the_lobby_is_one_read_however_many_games_there_are() -> None:
     store, engine = counted()
     for number in range(300):
         store.games.boot(f"c{number}", f"Game {number}")
     engine.taken()
-    for wanted in ({}, {"channel_id": "c7"}, {"state": "active"}, {"name": "game 9"}):
+    questions: tuple[dict[str, Any], ...] = ({}, {"channel_id": "c7"}, {"state": "active"}, {"name": "game 9"})
+    for wanted in questions:
         store.games.list(limit=50, **wanted)
         assert engine.taken() == {"list": 1, "now": 1}
     store.close()
 
 
-def test_nothing_is_kept_for_idle_games():
+def test_nothing_is_kept_for_idle_games() -> None:
     """No entry, task or timer for a game that nobody presses in; and never more than a few hundred for those they do."""
     store, engine = counted()
     for number in range(600):

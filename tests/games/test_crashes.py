@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from sojourn import ConflictError, GamePolicy, NotFoundError
-from sojourn.testing.simulation import RaceLostError, Simulation, explore_crashes
-from tests.games.checking import Ledger, check, every_window_can_close, rows
+from sojourn import AsyncStore, ConflictError, GamePolicy, NotFoundError
+from sojourn.testing.simulation import RaceLostError, Scenario, Simulation, explore_crashes
+from tests.games.checking import Ledger, check, every_window_can_close, rows, shown
 
 HERE, THERE, YONDER = "here", "there", "yonder"
 PEOPLE = ("ann", "bob")
 
 
-async def playing(simulation: Simulation, channel: str = HERE, name: str = "One", **policy):
+async def playing(simulation: Simulation, channel: str = HERE, name: str = "One", **policy: Any) -> tuple[AsyncStore, str]:
     """A store with a game in which one of two has pressed."""
     store = simulation.store(games=GamePolicy(**policy))
     game = await store.games.boot(channel, name)
@@ -79,7 +80,7 @@ async def a_watcher_reads_on(simulation: Simulation) -> None:
     store, _ = await playing(simulation)
     begin = await store.tip()
     await simulation.alone(lambda: simulation.store().games.close(HERE), crash=True)
-    closed = (await store.games.get(HERE)).turn
+    closed = (await shown(store.games, HERE)).turn
     seen = [event.change async for event in store.games.watch(HERE, after=begin, timeout=timedelta(0))]
     assert seen.count("closed") == closed
     await all_is_well(simulation)
@@ -90,7 +91,7 @@ async def a_narrator(simulation: Simulation) -> None:
     store, _ = await playing(simulation)
     await store.games.close(HERE)
 
-    async def tell(text: str):
+    async def tell(text: str) -> int:
         games = simulation.store().games
         claim = await games.narrate(HERE, ttl=timedelta(seconds=30))
         await games.record_turn(HERE, claim.turn.number, text, token=claim.token)
@@ -107,7 +108,7 @@ async def a_narrator(simulation: Simulation) -> None:
         await tell("second")
         (turn,) = await store.games.history(HERE)
         assert (turn.state, turn.narrative_summary) == ("resolved", "second")
-    game = await store.games.get(HERE)
+    game = await shown(store.games, HERE)
     assert [player.consecutive_skips for player in game.players.values()] == [0, 1]
     await all_is_well(simulation)
 
@@ -115,7 +116,7 @@ async def a_narrator(simulation: Simulation) -> None:
 async def a_swap_at_home(simulation: Simulation) -> None:
     store, one = await playing(simulation)
     await simulation.alone(lambda: simulation.store().games.swap(HERE, "Two"), crash=True)
-    assert (await store.games.get(HERE)).name in ("One", "Two")
+    assert (await shown(store.games, HERE)).name in ("One", "Two")
     await all_is_well(simulation, games=(one,))
 
 
@@ -133,12 +134,26 @@ async def a_swap_between_homes(simulation: Simulation) -> None:
     await all_is_well(simulation, games=(one, two))
 
 
+async def a_press_is_sent_again_after_a_swap_between_homes(simulation: Simulation) -> None:
+    """Whoever finishes the swap leaves behind which game was there, so that a press of it is known."""
+    store, one = await playing(simulation, HERE, "One")
+    _, two = await playing(simulation, THERE, "Two")
+    for channel in (HERE, THERE):
+        await store.games.shelve(channel)
+    await store.games.resume(one, YONDER)
+    await store.games.submit_choice(YONDER, "ann", "Ann", "north", key="k")
+    await simulation.alone(lambda: simulation.store().games.swap(YONDER, game_id=two), crash=True)
+    again = await simulation.store().games.submit_choice(YONDER, "ann", "Ann", "north", key="k")
+    assert again.status == "duplicate", "the press was taken twice"
+    await all_is_well(simulation, games=(one, two))
+
+
 async def a_swap_for_a_new_game_between_homes(simulation: Simulation) -> None:
     store, one = await playing(simulation, HERE, "One")
     await store.games.shelve(HERE)
     await store.games.resume(one, YONDER)
     await simulation.alone(lambda: simulation.store().games.swap(YONDER, "Three"), crash=True)
-    assert (await store.games.get(YONDER)).name in ("One", "Three")
+    assert (await shown(store.games, YONDER)).name in ("One", "Three")
     await all_is_well(simulation, games=(one,))
 
 
@@ -159,7 +174,9 @@ async def a_resume_between_homes(simulation: Simulation) -> None:
     store, one = await playing(simulation, HERE, "One")
     ending = simulation.random.random() < 0.5
     await (store.games.exit(HERE) if ending else store.games.shelve(HERE))
-    await simulation.alone(lambda: simulation.store().games.resume(one, YONDER), crash=True)
+    outcome = await simulation.alone(lambda: simulation.store().games.resume(one, YONDER, key="k"), crash=True)
+    if outcome.done or simulation.random.random() < 0.5:
+        assert (await simulation.store().games.resume(one, YONDER, key="k")).channel_id == YONDER
     place = simulation.random.choice([YONDER, THERE])
     if await store.games.get(YONDER) is None:
         assert (await store.games.resume(one, place)).channel_id == place
@@ -171,7 +188,7 @@ async def a_boot_with_an_id_of_its_own(simulation: Simulation) -> None:
     await simulation.alone(lambda: simulation.store().games.boot(HERE, "One", game_id="mine"), crash=True)
     if await store.games.get(HERE) is None:
         await store.games.boot(HERE, "One", game_id="mine")
-    game = await store.games.get(HERE)
+    game = await shown(store.games, HERE)
     assert (await store.games.load("mine")).id == game.id
     assert len(await store.games.list()) == 1
     await all_is_well(simulation, games=())
@@ -190,12 +207,13 @@ async def a_delete(simulation: Simulation) -> None:
 
 SCENARIOS = [
     a_press_that_closes, the_only_waiter, a_watcher_reads_on, a_narrator, a_swap_at_home, a_swap_between_homes,
+    a_press_is_sent_again_after_a_swap_between_homes,
     a_swap_for_a_new_game_between_homes, an_exit_between_homes, a_resume_between_homes, a_boot_with_an_id_of_its_own, a_delete,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_a_crash_after_any_step(scenario):
+def test_a_crash_after_any_step(scenario: Scenario) -> None:
     assert explore_crashes(scenario, seeds=8) > 8
 
 
@@ -214,7 +232,7 @@ async def two_channels_want_one_game(simulation: Simulation) -> None:
     await all_is_well(simulation, games=(one, two))
 
 
-def test_two_channels_that_want_one_game():
+def test_two_channels_that_want_one_game() -> None:
     assert explore_crashes(two_channels_want_one_game, seeds=60) > 60
 
 
@@ -223,6 +241,6 @@ def test_two_channels_that_want_one_game():
     [(a_swap_at_home, "atomicity"), (a_press_that_closes, "operation"), (two_channels_want_one_game, "version")],
     ids=["a swap needs one commit", "a retry needs its key", "a claim needs the version"],
 )
-def test_a_crash_loses_something_without(scenario, guard):
+def test_a_crash_loses_something_without(scenario: Scenario, guard: str) -> None:
     with pytest.raises(RaceLostError):
         explore_crashes(scenario, seeds=60, without=guard)

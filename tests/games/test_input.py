@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,12 +12,16 @@ from hypothesis import strategies as st
 
 import sojourn
 from sojourn import GamePolicy, InvalidValueError, NotFoundError
+from tests.games.checking import shown, window_of
 from tests.games.conftest import HERE, Table
+
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
 
 NAMES = ["Zoë 🐙🎲", "אבגד", "علاء الدين", "山田太郎", "a\u202eb", "  many   blanks  ", "x" * 100]
 
 
-async def test_names_of_every_script(lab):
+async def test_names_of_every_script(lab: Lab) -> None:
     table = Table(lab)
     await table.boot(max_players=None)
     for number, name in enumerate(NAMES):
@@ -23,24 +29,24 @@ async def test_names_of_every_script(lab):
         await table.games.submit_choice(HERE, number, name, name)
     turn = await table.games.close(HERE)
     assert list(turn.choices.values()) == NAMES
-    game = await table.games.get(HERE)
+    game = await shown(table.games, HERE)
     assert [player.user_name for player in game.players.values()] == [" ".join(name.split()) for name in NAMES]
     assert list(game.players) == [str(number) for number in range(len(NAMES))]
     assert len(table.games.format_choices(turn, game).splitlines()) == len(NAMES)
 
 
 @pytest.mark.parametrize("choice", ["", "   ", "a\0b", "\ud800", "x" * 2_001, "x" * 10_000_000])
-async def test_what_no_window_can_take_is_invalid(lab, choice):
+async def test_what_no_window_can_take_is_invalid(lab: Lab, choice: str) -> None:
     table = Table(lab)
     await table.boot("ann")
     answer = await table.press("ann", choice)
     assert (answer.status, answer.turn) == ("invalid", 1)
-    game = await table.games.get(HERE)
+    game = await shown(table.games, HERE)
     assert game.window is None
     assert (await table.press("ann", "x" * 2_000)).status == "accepted"
 
 
-async def test_options_that_are_not_offered(lab):
+async def test_options_that_are_not_offered(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.games.open_window(HERE, options=["north", "south"])
@@ -65,7 +71,7 @@ async def test_options_that_are_not_offered(lab):
         lambda g: g.save(HERE, ""), lambda g: g.extend(HERE, 5),
     ],
 )  # fmt: skip
-async def test_what_means_nothing_is_refused(lab, wrong):
+async def test_what_means_nothing_is_refused(lab: Lab, wrong: Callable[[Any], Awaitable[object]]) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.play("ann")
@@ -76,7 +82,7 @@ async def test_what_means_nothing_is_refused(lab, wrong):
     assert await table.games.get(HERE) == before
 
 
-async def test_unknown_players_channels_and_games(lab):
+async def test_unknown_players_channels_and_games(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     for operation in (
@@ -95,7 +101,7 @@ async def test_unknown_players_channels_and_games(lab):
 
 
 @pytest.mark.slow
-async def test_ten_thousand_players(memory_lab):
+async def test_ten_thousand_players(memory_lab: Lab) -> None:
     """A roster of ten thousand is read, pressed in and closed."""
     table = Table(memory_lab)
     game = await table.boot(max_players=None, close_when="all")
@@ -103,7 +109,8 @@ async def test_ten_thousand_players(memory_lab):
     from sojourn.kinds.games import roster
     from sojourn.kinds.games.record import view_of
 
-    aio = table.store._inner._aio
+    inner = getattr(table.store, "_inner", table.store)
+    aio = getattr(inner, "_aio", inner)
     view = view_of(await table.row(game.id), 0)
     kept = dict(roster.arrival(view, roster.Joining("x", "x"))[0][1])
     players = {f"p{number}": {**kept, "n": number, "seat": number + 1} for number in range(10_000)}
@@ -112,7 +119,7 @@ async def test_ten_thousand_players(memory_lab):
     for number in range(50):
         assert (await table.press(f"p{number}")).status == "accepted"
     assert (await table.press("one more")).status == "accepted"
-    window = (await table.games.get(HERE)).window
+    window = window_of(await table.games.get(HERE))
     assert (window.choices_made, len(window.expected)) == (51, 10_000)
     turn = await table.games.close(HERE)
     assert len(turn.choices) == 51
@@ -126,7 +133,7 @@ async def test_ten_thousand_players(memory_lab):
     people=st.lists(st.tuples(st.text(min_size=1, max_size=20), st.text(max_size=40), st.text(max_size=60)), max_size=6),
     name=st.text(max_size=140),
 )
-def test_any_text_is_stored_as_it_is_or_refused(people, name):
+def test_any_text_is_stored_as_it_is_or_refused(people: list[tuple[str, str, str]], name: str) -> None:
     """No input makes anything but an answer, or an error that says what is wrong."""
     with sojourn.open("memory:") as store:
         games = store.games
@@ -147,9 +154,10 @@ def test_any_text_is_stored_as_it_is_or_refused(people, name):
         assert games.load(game.id).players.keys() == chosen.keys()
 
 
-def test_a_store_takes_a_policy_for_its_games():
+def test_a_store_takes_a_policy_for_its_games() -> None:
     with sojourn.open("memory:", games=GamePolicy(countdown=timedelta(seconds=3))) as store:
         store.games.boot(HERE, "x")
         assert store.games.submit_choice(HERE, "ann", "Ann", "y").remaining == timedelta(seconds=3)
+    wrong: Any = {"countdown": 3}
     with pytest.raises(InvalidValueError, match="GamePolicy"):
-        sojourn.open("memory:", games={"countdown": 3})
+        sojourn.open("memory:", games=wrong)

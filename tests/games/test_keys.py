@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sojourn import KeyReusedError
+from sojourn import AsyncGames, Game, KeyReusedError
+from tests.games.checking import shown
 from tests.games.conftest import HERE, Table
 
-AGAIN = {
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
+
+Operation = Callable[[AsyncGames], Awaitable[Any]]
+
+AGAIN: Final[dict[str, Operation]] = {
     "boot": lambda g: g.boot("c2", "Two", game_id="mine", key="k"),
     "swap": lambda g: g.swap(HERE, "Two", key="k"),
     "exit": lambda g: g.exit(HERE, key="k"),
@@ -34,7 +42,7 @@ AGAIN = {
     "rewind": lambda g: g.rewind(HERE, 0, key="k"),
 }
 
-OTHER = {
+OTHER: Final[dict[str, Operation]] = {
     "boot": lambda g: g.boot("c2", "Three", key="k"),
     "swap": lambda g: g.swap(HERE, "Three", key="k"),
     "leave": lambda g: g.leave(HERE, "ann", key="k"),
@@ -46,7 +54,7 @@ OTHER = {
 }
 
 
-async def ready(lab):
+async def ready(lab: Lab) -> Table:
     table = Table(lab)
     await table.games.boot(HERE, "One", game_id="own")
     for person in ("ann", "bob"):
@@ -56,13 +64,13 @@ async def ready(lab):
     return table
 
 
-async def state(table):
+async def state(table: Table) -> list[Game]:
     """Everything there is, but for what only asking has moved."""
     return sorted((await table.games.list()).items, key=lambda game: game.id)
 
 
 @pytest.mark.parametrize("name", AGAIN)
-async def test_asking_again_does_nothing(lab, name):
+async def test_asking_again_does_nothing(lab: Lab, name: str) -> None:
     table = await ready(lab)
     first = await AGAIN[name](table.games)
     before = await state(table)
@@ -77,7 +85,7 @@ async def test_asking_again_does_nothing(lab, name):
 
 
 @pytest.mark.parametrize("name", OTHER)
-async def test_a_key_is_for_one_request(lab, name):
+async def test_a_key_is_for_one_request(lab: Lab, name: str) -> None:
     table = await ready(lab)
     await AGAIN[name](table.games)
     before = await state(table)
@@ -86,22 +94,22 @@ async def test_a_key_is_for_one_request(lab, name):
     assert await state(table) == before
 
 
-async def test_a_close_asked_again_closes_no_second_window(lab):
+async def test_a_close_asked_again_closes_no_second_window(lab: Lab) -> None:
     table = await ready(lab)
     first = await table.games.close(HERE, key="k")
     await table.press("ann")
     assert await table.games.close(HERE, key="k") == first
-    assert (await table.games.get(HERE)).turn == 2
+    assert (await shown(table.games, HERE)).turn == 2
 
 
-async def test_a_pause_asked_again_does_not_pause_anew(lab):
+async def test_a_pause_asked_again_does_not_pause_anew(lab: Lab) -> None:
     table = await ready(lab)
     await table.games.pause(HERE, key="k")
     await table.games.unpause(HERE)
     assert (await table.games.pause(HERE, key="k")).state == "active"
 
 
-async def test_a_code_asked_for_again_replaces_the_one_that_was_lost(lab):
+async def test_a_code_asked_for_again_replaces_the_one_that_was_lost(lab: Lab) -> None:
     table = await ready(lab)
     lost = await table.games.invite(HERE, uses=1, key="k")
     code = await table.games.invite(HERE, uses=1, key="k")
@@ -113,7 +121,7 @@ async def test_a_code_asked_for_again_replaces_the_one_that_was_lost(lab):
     assert await table.games.join_by_code(code, "zoe", "Zoe", key="j") == first
 
 
-async def test_a_resume_asked_again(lab):
+async def test_a_resume_asked_again(lab: Lab) -> None:
     table = await ready(lab)
     game = await table.games.exit(HERE)
     await table.games.resume(game.id, key="k")

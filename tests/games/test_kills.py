@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import pytest
 
-from sojourn.testing.servers import ServerMissingError, postgres_server
+from sojourn.testing.servers import ServerMissingError, postgres_server, redis_server
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-SERVERS: Final = {"postgres": postgres_server}
+SERVERS: Final = {"postgres": postgres_server, "redis": redis_server}
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sojourn import ConflictError, ExpiredError, InvalidCursorError, InvalidValueError, NotFoundError
+from sojourn import AsyncGames, ConflictError, ExpiredError, InvalidCursorError, InvalidValueError, NotFoundError
+from tests.games.checking import shown
 from tests.games.conftest import HERE, Table
 
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
 
-async def pages(games, **wanted):
-    found, after = [], None
+
+async def pages(games: AsyncGames, **wanted: Any) -> list[list[str]]:
+    found: list[list[str]] = []
+    after: str | None = None
     while True:
         page = await games.list(after=after, **wanted)
         found.append([game.name for game in page])
@@ -21,7 +27,7 @@ async def pages(games, **wanted):
             return found
 
 
-async def test_pages_by_activity_and_by_name(lab):
+async def test_pages_by_activity_and_by_name(lab: Lab) -> None:
     table = Table(lab)
     for number in (3, 1, 4, 2, 5):
         await table.games.boot(f"c{number}", f"Game {number}")
@@ -32,7 +38,7 @@ async def test_pages_by_activity_and_by_name(lab):
     assert (await pages(table.games))[0][0] == "Game 3"
 
 
-async def test_filters(lab):
+async def test_filters(lab: Lab) -> None:
     table = Table(lab)
     one = await table.games.boot("a", "One")
     await table.games.swap("a", "Two")
@@ -41,7 +47,7 @@ async def test_filters(lab):
     await table.games.boot("c", "Three")
     await table.games.exit("c")
 
-    async def names(**wanted):
+    async def names(**wanted: Any) -> list[str]:
         return sorted(name for page in await pages(table.games, **wanted) for name in page)
 
     assert await names() == ["ONE", "One", "Three", "Two"]
@@ -64,7 +70,7 @@ async def test_filters(lab):
 @pytest.mark.parametrize(
     "wrong", [{"state": "asleep"}, {"order": "size"}, {"limit": 0}, {"after": "nonsense"}, {"order": "name", "after": "x"}]
 )
-async def test_what_cannot_be_listed(lab, wrong):
+async def test_what_cannot_be_listed(lab: Lab, wrong: dict[str, Any]) -> None:
     with pytest.raises((InvalidValueError, InvalidCursorError)):
         await Table(lab).games.list(**wrong)
 
@@ -73,11 +79,11 @@ DAMAGES = ("{}", "[1]", '{"v": 99}', '{"v": 1, "name": 3}', "not json", '{"v": 1
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_a_damaged_record_hides_no_other(disk_lab, damage):
+async def test_a_damaged_record_hides_no_other(disk_lab: Lab, damage: str) -> None:
     table = Table(disk_lab)
     for number in range(3):
         await table.games.boot(f"c{number}", f"Game {number}")
-    hurt = await table.games.get("c1")
+    hurt = await shown(table.games, "c1")
     await table.store.close()
     with sqlite3.connect(disk_lab.path) as connection:
         number = connection.execute("select n from sojourn_session where id = ?", (hurt.id,)).fetchone()[0]
@@ -89,10 +95,10 @@ async def test_a_damaged_record_hides_no_other(disk_lab, damage):
         assert len(listed) == 3
         assert listed[hurt.id].damaged
         assert sorted(game.name for game in listed.values() if not game.damaged) == ["Game 0", "Game 2"]
-    assert await games.delete((await games.get("c0")).id)
+    assert await games.delete((await shown(games, "c0")).id)
 
 
-async def test_join_codes(lab):
+async def test_join_codes(lab: Lab) -> None:
     table = Table(lab)
     game = await table.boot()
     code = await table.games.invite(HERE, uses=2)
@@ -112,7 +118,7 @@ async def test_join_codes(lab):
     assert code not in stored
 
 
-async def test_the_last_use_of_a_code_is_given_once(lab):
+async def test_the_last_use_of_a_code_is_given_once(lab: Lab) -> None:
     table = Table(lab)
     await table.boot()
     code = await table.games.invite(HERE, uses=1)
@@ -120,7 +126,7 @@ async def test_the_last_use_of_a_code_is_given_once(lab):
     assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 5
 
 
-async def test_deleting_leaves_nothing(disk_lab):
+async def test_deleting_leaves_nothing(disk_lab: Lab) -> None:
     table = Table(disk_lab)
     game = await table.games.boot(HERE, "Nevermore", game_id="mine")
     await table.press("ann", "quoth the raven")
@@ -143,12 +149,12 @@ async def test_deleting_leaves_nothing(disk_lab):
         assert trace not in disk
 
 
-async def test_texts_for_a_chat(lab):
+async def test_texts_for_a_chat(lab: Lab) -> None:
     table = Table(lab)
     await table.games.boot(HERE, "The Sunken Library", title_screen_url="https://example.org/t.png")
     await table.press("ann", "go\nnorth")
     turn = await table.games.close(HERE)
-    game = await table.games.get(HERE)
+    game = await shown(table.games, HERE)
     assert table.games.format_choices(turn, game) == "Ann: go north"
     assert table.games.format_choices(turn) == "ann: go north"
     banner = table.games.format_banner(game)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sojourn import ConflictError, EngineError, LeaseHeldError, LimitError, NotFoundError
 from sojourn.errors import UnavailableError
+from tests.games.checking import shown, window_of
 from tests.games.conftest import HERE, Table
 
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
 
-async def test_an_exited_game_is_not_back_after_a_restart(disk_lab):
+
+async def test_an_exited_game_is_not_back_after_a_restart(disk_lab: Lab) -> None:
     table = Table(disk_lab)
     game = await table.boot("ann")
     await table.press("ann")
@@ -23,44 +29,44 @@ async def test_an_exited_game_is_not_back_after_a_restart(disk_lab):
     assert [row.id for row in await games.list(state="active")] == []
 
 
-async def test_acknowledged_choices_are_not_lost_in_a_crash(disk_lab):
+async def test_acknowledged_choices_are_not_lost_in_a_crash(disk_lab: Lab) -> None:
     """The store that acknowledged them is never closed: another one reads what is on the disk."""
     table = Table(disk_lab)
     await table.boot("ann", "bob", close_when="all")
     await table.press("ann", "go north", key="k")
     games = disk_lab.open().games
-    assert (await games.get(HERE)).window.choices_made == 1
+    assert window_of(await games.get(HERE)).choices_made == 1
     await games.submit_choice(HERE, "bob", "Bob", "go south")
     assert (await games.history(HERE))[0].choices == {"ann": "go north", "bob": "go south"}
     assert (await games.submit_choice(HERE, "ann", "Ann", "go north", key="k")).status == "duplicate"
 
 
-async def test_a_countdown_is_not_measured_on_a_clock_that_a_restart_resets(disk_lab):
+async def test_a_countdown_is_not_measured_on_a_clock_that_a_restart_resets(disk_lab: Lab) -> None:
     table = Table(disk_lab)
     await table.boot("ann", "bob")
     await table.press("ann")
-    deadline = (await table.games.get(HERE)).window.deadline
+    deadline = window_of(await table.games.get(HERE)).deadline
     table.later(seconds=6)
     await table.store.close()
     games = disk_lab.open().games
-    window = (await games.get(HERE)).window
+    window = window_of(await games.get(HERE))
     assert (window.deadline, window.remaining) == (deadline, timedelta(seconds=4))
     table.later(seconds=4)
     assert (await games.wait_for_countdown(HERE)).closed_at == deadline
 
 
-async def test_a_turn_is_not_advanced_twice_because_somebody_changed_their_mind(lab):
+async def test_a_turn_is_not_advanced_twice_because_somebody_changed_their_mind(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob", close_when="all")
     answers = await lab.each(range(8), lambda n: table.press("ann", f"choice {n}"))
     assert sum(answer.first for answer in answers) == 1
     assert {answer.turn for answer in answers} == {1}
-    assert (await table.games.get(HERE)).turn == 0
+    assert (await shown(table.games, HERE)).turn == 0
     await table.press("bob")
-    assert (await table.games.get(HERE)).turn == 1
+    assert (await shown(table.games, HERE)).turn == 1
 
 
-async def test_a_press_is_not_in_two_turns_or_in_none(lab):
+async def test_a_press_is_not_in_two_turns_or_in_none(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob")
     for turn in range(1, 6):
@@ -77,7 +83,7 @@ async def test_a_press_is_not_in_two_turns_or_in_none(lab):
         await table.games.rewind(HERE, turn)
 
 
-async def test_a_game_loaded_by_id_is_that_one(lab):
+async def test_a_game_loaded_by_id_is_that_one(lab: Lab) -> None:
     table = Table(lab)
     ids = {}
     for number in range(4):
@@ -89,12 +95,12 @@ async def test_a_game_loaded_by_id_is_that_one(lab):
         await table.games.load(last[:-1] + ("1" if last[-1] == "0" else "0"))
 
 
-async def test_a_swapped_game_is_not_overwritten_nor_shown_in_the_new_one(lab):
+async def test_a_swapped_game_is_not_overwritten_nor_shown_in_the_new_one(lab: Lab) -> None:
     table = Table(lab)
     one = await table.boot("ann")
     await table.play("ann", choice="of the first")
     await table.games.record_turn(HERE, 1, "story of the first")
-    before = await table.games.get(HERE)
+    before = await shown(table.games, HERE)
     two = (await table.games.swap(HERE, "Two")).game
     assert (two.players, two.turn, await table.games.history(HERE)) == ({}, 0, [])
     await table.press("zoe", "of the second")
@@ -103,10 +109,10 @@ async def test_a_swapped_game_is_not_overwritten_nor_shown_in_the_new_one(lab):
     assert [turn.narrative_summary for turn in await table.games.history(None, game_id=one.id)] == ["story of the first"]
 
 
-async def test_no_window_is_frozen(lab):
+async def test_no_window_is_frozen(lab: Lab) -> None:
     """Whoever comes by closes it: a sweep, a reader, somebody who presses; also when everybody waited for has left."""
     table = Table(lab)
-    closers = {
+    closers: dict[str, Callable[[], Awaitable[object]]] = {
         "sweep": lambda: table.store.sweep(),
         "history": lambda: table.games.history("history"),
         "press": lambda: table.press("bob", channel="press"),
@@ -119,14 +125,14 @@ async def test_no_window_is_frozen(lab):
     table.later(seconds=10)
     for channel, close in reversed(closers.items()):
         await close()
-        assert (await table.games.get(channel)).turn == 1, channel
+        assert (await shown(table.games, channel)).turn == 1, channel
     await table.boot("ann", "bob", channel="left", close_when="all", countdown=None)
     await table.press("ann", channel="left")
     await table.games.leave("left", "bob")
-    assert (await table.games.get("left")).turn == 1
+    assert (await shown(table.games, "left")).turn == 1
 
 
-async def test_a_press_after_the_deadline_does_not_count(lab):
+async def test_a_press_after_the_deadline_does_not_count(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob", late="reject")
     await table.press("ann")
@@ -138,7 +144,7 @@ async def test_a_press_after_the_deadline_does_not_count(lab):
     assert turn.choices["bob"] == "in time"
 
 
-async def test_who_had_just_joined_has_no_skip(lab):
+async def test_who_had_just_joined_has_no_skip(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.press("ann")
@@ -149,7 +155,7 @@ async def test_who_had_just_joined_has_no_skip(lab):
     assert {p.user_id: p.consecutive_skips for p, _ in await table.games.players(HERE)} == {"ann": 0, "bob": 0, "cem": 0}
 
 
-async def test_a_crown_is_not_on_nobody(lab):
+async def test_a_crown_is_not_on_nobody(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob", "cem")
     with pytest.raises(NotFoundError):
@@ -157,20 +163,20 @@ async def test_a_crown_is_not_on_nobody(lab):
     await table.games.set_crown(HERE, "bob")
     for gone, then in (("bob", "ann"), ("ann", "cem"), ("cem", None)):
         await (table.games.kick if gone == "ann" else table.games.leave)(HERE, gone)
-        game = await table.games.get(HERE)
+        game = await shown(table.games, HERE)
         assert game.crown_holder == then
         assert then is None or then in game.players
     assert await table.games.crown_holder_name(HERE) == "the GM"
 
 
-async def test_nothing_is_said_to_be_saved_while_the_engine_is_down(lab, monkeypatch):
+async def test_nothing_is_said_to_be_saved_while_the_engine_is_down(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.press("ann")
     aio = getattr(table.store, "_inner", table.store)
     engine = getattr(aio, "_aio", aio)._engine
 
-    async def down(*_args, **_named):
+    async def down(*_args: Any, **_named: Any) -> None:
         raise UnavailableError("the engine is down.")
 
     with monkeypatch.context() as patched:
@@ -187,7 +193,7 @@ async def test_nothing_is_said_to_be_saved_while_the_engine_is_down(lab, monkeyp
     assert len(await table.games.list()) == 1
 
 
-async def test_a_lock_has_one_holder_also_while_it_is_cleaned_up(lab):
+async def test_a_lock_has_one_holder_also_while_it_is_cleaned_up(lab: Lab) -> None:
     table = Table(lab)
     async with table.games.lock(HERE, ttl=timedelta(seconds=5)) as slow:
         table.later(seconds=5)
@@ -205,7 +211,7 @@ async def test_a_lock_has_one_holder_also_while_it_is_cleaned_up(lab):
                 pass
 
 
-async def test_no_history_entry_has_21_megabytes(lab):
+async def test_no_history_entry_has_21_megabytes(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.play("ann")

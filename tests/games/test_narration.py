@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sojourn import ConflictError, LeaseHeldError, LeaseLostError, LimitError, NotFoundError
 from tests.games.conftest import HERE, Table
 
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
 
-async def test_claims_go_oldest_first_and_one_at_a_time(lab):
+
+async def test_claims_go_oldest_first_and_one_at_a_time(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     with pytest.raises(NotFoundError):
@@ -27,7 +31,7 @@ async def test_claims_go_oldest_first_and_one_at_a_time(lab):
     assert (second.turn.number, second.token > claim.token) == (2, True)
 
 
-async def test_a_narrator_stopped_past_its_lease_is_refused(lab):
+async def test_a_narrator_stopped_past_its_lease_is_refused(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.play("ann")
@@ -46,7 +50,7 @@ async def test_a_narrator_stopped_past_its_lease_is_refused(lab):
     assert (turn.state, turn.narrative_summary) == ("resolved", "The quick one's.")
 
 
-async def test_a_turn_is_narrated_once(lab):
+async def test_a_turn_is_narrated_once(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob")
     await table.play("ann")
@@ -59,7 +63,7 @@ async def test_a_turn_is_narrated_once(lab):
     assert [player.consecutive_skips for player, _ in await table.games.players(HERE)] == [0, 1]
 
 
-async def test_turns_may_be_told_out_of_order(lab):
+async def test_turns_may_be_told_out_of_order(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     for _ in range(4):
@@ -76,7 +80,7 @@ async def test_turns_may_be_told_out_of_order(lab):
         await table.games.record_turn(HERE, 7, "There is none.")
 
 
-async def test_a_history_shows_the_beginning_and_the_whole_is_kept(lab):
+async def test_a_history_shows_the_beginning_and_the_whole_is_kept(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", max_text=3_000)
     await table.play("ann")
@@ -92,7 +96,7 @@ async def test_a_history_shows_the_beginning_and_the_whole_is_kept(lab):
     assert await table.games.history(HERE, count=1) == [await table.games.wait_for_countdown(HERE, turn=2)]
 
 
-async def test_an_ended_game_can_still_be_told(lab):
+async def test_an_ended_game_can_still_be_told(lab: Lab) -> None:
     table = Table(lab)
     game = await table.boot("ann")
     await table.play("ann")
@@ -102,7 +106,7 @@ async def test_an_ended_game_can_still_be_told(lab):
     assert turn.state == "resolved"
 
 
-async def test_history_is_paged_and_older_turns_stay_stored(lab):
+async def test_history_is_paged_and_older_turns_stay_stored(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", history_limit=5)
     for number in range(1, 141):
@@ -115,3 +119,15 @@ async def test_history_is_paged_and_older_turns_stay_stored(lab):
         assert (await table.games.wait_for_countdown(HERE, turn=number)).choices == {"ann": f"choice {number}"}
     assert await table.games.history(HERE, before=1) == []
     assert await table.games.history(HERE, count=0) == []
+
+
+async def test_the_claim_on_a_turn_that_was_rewound_is_not_one_on_its_successor(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann")
+    await table.play("ann", choice="north")
+    claim = await table.games.narrate(HERE)
+    await table.games.rewind(HERE, 0)
+    await table.play("ann", choice="south")
+    with pytest.raises(LeaseLostError):
+        await table.games.record_turn(HERE, 1, "They went north.", token=claim.token)
+    assert (await table.games.history(HERE))[0].state == "closed"

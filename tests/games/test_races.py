@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
-from sojourn import ConflictError, EndedError, GamePolicy, LeaseHeldError, NotFoundError, SojournError
-from sojourn.testing.simulation import RaceLostError, Simulation, explore
-from tests.games.checking import Ledger, check, every_window_can_close
+import sojourn
+from sojourn import (
+    AsyncGames,
+    AsyncStore,
+    ConflictError,
+    EndedError,
+    Game,
+    GamePolicy,
+    LeaseHeldError,
+    NotFoundError,
+    SojournError,
+    Submitted,
+    Swapped,
+    Turn,
+)
+from sojourn.kinds.games.reader import Reader
+from sojourn.kinds.games.record import View
+from sojourn.testing.simulation import Operation, RaceLostError, Simulation, explore
+from tests.games.checking import Ledger, check, every_window_can_close, shown
 
 HERE = "here"
 SEEDS = 400
 MANY = pytest.mark.parametrize("seeds", [SEEDS, pytest.param(range(SEEDS, 6000), marks=pytest.mark.campaign, id="campaign")])
 
 
-def pressing(games, ledger, user, choice="north", key=None, **more):
+def pressing(
+    games: AsyncGames, ledger: Ledger, user: str, choice: str = "north", key: str | None = None, **more: Any
+) -> Operation[Submitted]:
     """An operation that presses and notes the answer."""
     key = key or f"{user}/{choice}"
 
-    async def press():
+    async def press() -> Submitted:
         answer = await games.submit_choice(HERE, user, user.title(), choice, key=key, **more)
         return ledger.note(key, user, choice, answer)
 
     return press
 
 
-async def seated(simulation: Simulation, *people: str, warm: bool = True, **policy):
+async def seated(
+    simulation: Simulation, *people: str, warm: bool = True, **policy: Any
+) -> tuple[AsyncStore, dict[str, AsyncStore]]:
     """A store for each of the people, with a game they sit in."""
     first = simulation.store(games=GamePolicy(**policy))
     await first.games.boot(HERE, "Race")
@@ -50,7 +74,7 @@ async def the_last_two_press_at_once(simulation: Simulation) -> None:
 
 
 @MANY
-def test_the_last_two_press_at_once_and_the_turn_always_closes(seeds):
+def test_the_last_two_press_at_once_and_the_turn_always_closes(seeds: int | Iterable[int]) -> None:
     explore(the_last_two_press_at_once, seeds=seeds)
 
 
@@ -70,11 +94,11 @@ async def everybody_opens_the_window(simulation: Simulation) -> None:
 
 
 @MANY
-def test_one_press_is_the_first(seeds):
+def test_one_press_is_the_first(seeds: int | Iterable[int]) -> None:
     explore(everybody_opens_the_window, seeds=seeds)
 
 
-def test_one_press_is_the_first_only_thanks_to_the_version():
+def test_one_press_is_the_first_only_thanks_to_the_version() -> None:
     with pytest.raises(RaceLostError):
         explore(everybody_joins_and_presses, seeds=SEEDS, without="version")
 
@@ -93,7 +117,7 @@ async def everybody_joins_and_presses(simulation: Simulation) -> None:
 
 
 @MANY
-def test_everybody_joins_by_pressing(seeds):
+def test_everybody_joins_by_pressing(seeds: int | Iterable[int]) -> None:
     explore(everybody_joins_and_presses, seeds=seeds)
 
 
@@ -103,7 +127,7 @@ async def a_press_meets_the_deadline(simulation: Simulation) -> None:
     ledger = Ledger()
     await pressing(stores["ann"].games, ledger, "ann")()
 
-    async def time_passes():
+    async def time_passes() -> None:
         simulation.clock.advance(timedelta(seconds=10))
 
     outcomes = await simulation.race(
@@ -120,12 +144,12 @@ async def a_press_meets_the_deadline(simulation: Simulation) -> None:
 
 
 @MANY
-def test_a_press_at_the_deadline_is_in_one_turn(seeds):
+def test_a_press_at_the_deadline_is_in_one_turn(seeds: int | Iterable[int]) -> None:
     explore(a_press_meets_the_deadline, seeds=seeds)
 
 
 @pytest.mark.parametrize("guard", ["timely", "phase"])
-def test_a_press_at_the_deadline_needs_its_guards(guard):
+def test_a_press_at_the_deadline_needs_its_guards(guard: str) -> None:
     with pytest.raises(RaceLostError):
         explore(a_stale_press, seeds=SEEDS, without=guard)
 
@@ -138,7 +162,7 @@ async def a_stale_press(simulation: Simulation) -> None:
         await pressing(stores[who].games, ledger, who)()
     gone = simulation.random.random() < 0.5
 
-    async def close():
+    async def close() -> None:
         if gone:
             simulation.clock.advance(timedelta(seconds=10))
         else:
@@ -157,7 +181,7 @@ async def a_stale_press(simulation: Simulation) -> None:
     await check(first, ledger)
 
 
-async def _pressed_in(store, turn):
+async def _pressed_in(store: AsyncStore, turn: int) -> list[datetime]:
     from sojourn.core.times import to_datetime
     from tests.games.checking import log, rows
 
@@ -167,7 +191,7 @@ async def _pressed_in(store, turn):
 
 
 @MANY
-def test_a_stale_press_is_carried(seeds):
+def test_a_stale_press_is_carried(seeds: int | Iterable[int]) -> None:
     explore(a_stale_press, seeds=seeds)
 
 
@@ -180,17 +204,17 @@ async def a_stormy_evening(simulation: Simulation) -> None:
     assert saved.shelved is not None
     await first.games.swap(HERE, game_id=saved.shelved.id)
 
-    async def close():
+    async def close() -> Turn:
         return await simulation.store().games.close(HERE)
 
-    async def swap():
+    async def swap() -> Swapped:
         return await simulation.store().games.swap(HERE, game_id=saved.game.id)
 
-    async def leave():
+    async def leave() -> Game:
         simulation.clock.advance(timedelta(seconds=4))
         return await simulation.store().games.exit(HERE)
 
-    async def tell():
+    async def tell() -> Turn:
         games = simulation.store().games
         claim = await games.narrate(HERE)
         return await games.record_turn(HERE, claim.turn.number, "Told.", token=claim.token)
@@ -214,12 +238,12 @@ async def a_stormy_evening(simulation: Simulation) -> None:
 
 
 @MANY
-def test_a_stormy_evening_loses_nothing(seeds):
+def test_a_stormy_evening_loses_nothing(seeds: int | Iterable[int]) -> None:
     explore(a_stormy_evening, seeds=seeds)
 
 
 @pytest.mark.parametrize("guard", ["version", "atomicity", "operation"])
-def test_a_stormy_evening_needs_every_guard(guard):
+def test_a_stormy_evening_needs_every_guard(guard: str) -> None:
     with pytest.raises(RaceLostError):
         explore(a_stormy_evening, seeds=5 * SEEDS, without=guard)
 
@@ -241,11 +265,11 @@ async def one_channel_for_many_games(simulation: Simulation) -> None:
 
 
 @MANY
-def test_one_channel_shows_one_game(seeds):
+def test_one_channel_shows_one_game(seeds: int | Iterable[int]) -> None:
     explore(one_channel_for_many_games, seeds=seeds)
 
 
-def test_one_channel_shows_one_game_only_thanks_to_the_epoch():
+def test_one_channel_shows_one_game_only_thanks_to_the_epoch() -> None:
     with pytest.raises(RaceLostError):
         explore(one_channel_for_many_games, seeds=SEEDS, without="epoch")
 
@@ -258,7 +282,7 @@ async def pausing_under_presses(simulation: Simulation) -> None:
         await pressing(stores[who].games, ledger, who)()
     paused: list[int] = []
 
-    async def pause():
+    async def pause() -> None:
         await simulation.store().games.pause(HERE)
         paused.append(len(await _pressed_in(first, 1)))
 
@@ -267,15 +291,15 @@ async def pausing_under_presses(simulation: Simulation) -> None:
     await first.games.unpause(HERE)
     await pressing(stores["cem"].games, ledger, "cem")()
     await check(first, ledger)
-    assert (await first.games.get(HERE)).turn == 1
+    assert (await shown(first.games, HERE)).turn == 1
 
 
 @MANY
-def test_pausing_stops_every_press(seeds):
+def test_pausing_stops_every_press(seeds: int | Iterable[int]) -> None:
     explore(pausing_under_presses, seeds=seeds)
 
 
-def test_pausing_stops_every_press_only_thanks_to_the_fence():
+def test_pausing_stops_every_press_only_thanks_to_the_fence() -> None:
     with pytest.raises(RaceLostError):
         explore(pausing_under_presses, seeds=SEEDS, without="lease")
 
@@ -285,8 +309,8 @@ async def two_narrators(simulation: Simulation) -> None:
     await stores["ann"].games.submit_choice(HERE, "ann", "Ann", "x")
     await first.games.close(HERE)
 
-    def narrator(number):
-        async def tell():
+    def narrator(number: int) -> Operation[str]:
+        async def tell() -> str:
             games = simulation.store().games
             claim = await games.narrate(HERE, ttl=timedelta(seconds=5))
             if simulation.random.random() < 0.5:
@@ -306,7 +330,7 @@ async def two_narrators(simulation: Simulation) -> None:
 
 
 @MANY
-def test_of_many_narrators_one_result_is_kept(seeds):
+def test_of_many_narrators_one_result_is_kept(seeds: int | Iterable[int]) -> None:
     explore(two_narrators, seeds=seeds)
 
 
@@ -321,7 +345,7 @@ async def people_come_and_go(simulation: Simulation) -> None:
         lambda: simulation.store().games.substitute(HERE, "dan", "zoe", "Zoe"),
         pressing(simulation.store().games, ledger, "yan"),
     )
-    assert (await first.games.get(HERE)).turn == 0
+    assert (await shown(first.games, HERE)).turn == 0
     await pressing(simulation.store().games, ledger, "zoe")()
     (turn,) = await first.games.history(HERE)
     assert set(turn.choices) == {"ann", "bob", "yan", "zoe"}
@@ -329,5 +353,68 @@ async def people_come_and_go(simulation: Simulation) -> None:
 
 
 @MANY
-def test_who_comes_and_goes_never_freezes_a_window(seeds):
+def test_who_comes_and_goes_never_freezes_a_window(seeds: int | Iterable[int]) -> None:
     explore(people_come_and_go, seeds=seeds)
+
+
+async def a_game_of_another_home_is_swapped_under_presses(simulation: Simulation, *, saved: bool) -> None:
+    """The swap of a channel whose game lives elsewhere is done once, whoever finishes it, and says so."""
+    first = simulation.store()
+    other = await first.games.boot("elsewhere", "Other")
+    await first.games.swap("elsewhere", "A third")
+    await first.games.resume(other.id, HERE)
+    third = await first.games.get("elsewhere")
+    assert third is not None
+    await first.games.shelve("elsewhere")
+    ledger = Ledger()
+
+    async def swap() -> Swapped:
+        games = simulation.store().games
+        return await (games.swap(HERE, game_id=third.id) if saved else games.swap(HERE, "New"))
+
+    swapped, *presses = await simulation.race(
+        swap,
+        *(pressing(simulation.store().games, ledger, who) for who in ("ann", "bob")),
+        lambda: simulation.store().games.get(HERE),
+    )
+    done = swapped.result()
+    assert (done.shelved.id, done.game.id) == (other.id, (await shown(first.games, HERE)).id)
+    assert len(await first.games.list()) == (2 if saved else 3)
+    for outcome in presses:
+        assert outcome.done or isinstance(outcome.error, NotFoundError), repr(outcome.error)
+    await check(first, ledger, channels=(HERE,))
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@MANY
+def test_a_swap_between_homes_under_presses_is_done_once(seeds: int | Iterable[int], saved: bool) -> None:
+    explore(partial(a_game_of_another_home_is_swapped_under_presses, saved=saved), seeds=seeds)
+
+
+def test_whoever_waits_rests_also_when_the_turn_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    load = Reader.load
+
+    async def counted(self: Reader, game_id: str) -> View:
+        looks.append(game_id)
+        assert len(looks) < 50, "whoever waits looks again and again"
+        return await load(self, game_id)
+
+    async def play() -> None:
+        async with await sojourn.aopen("memory:", games=GamePolicy(countdown=None)) as store:
+            await store.games.boot(HERE, "Race")
+            await store.games.submit_choice(HERE, "ann", "Ann", "north")
+            waiter = asyncio.create_task(store.games.wait_for_countdown(HERE))
+            await turns_of_the_loop()
+            monkeypatch.setattr(Reader, "load", counted)
+            await store.games.rewind(HERE, 0)
+            await store.games.submit_choice(HERE, "ann", "Ann", "south")
+            await turns_of_the_loop()
+            await store.games.close(HERE)
+            assert (await waiter).choices == {"ann": "south"}
+
+    async def turns_of_the_loop() -> None:
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    asyncio.run(play())

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sojourn import ConflictError, FullError, NotFoundError
+from tests.games.checking import shown, window_of
 from tests.games.conftest import HERE, Table
 
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
 
-async def test_joining_is_idempotent_and_refreshes_name_and_activity(lab):
+
+async def test_joining_is_idempotent_and_refreshes_name_and_activity(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     table.later(minutes=5)
@@ -21,14 +27,14 @@ async def test_joining_is_idempotent_and_refreshes_name_and_activity(lab):
     assert player.last_active_at == table.lab.clock()
 
 
-async def test_ten_at_once_have_ten_seats(lab):
+async def test_ten_at_once_have_ten_seats(lab: Lab) -> None:
     table = Table(lab)
     await table.boot()
     await lab.each(range(10), lambda number: table.games.join(HERE, number, f"Player {number}"))
-    assert sorted(player.seat for player, _ in await table.games.players(HERE)) == list(range(1, 11))
+    assert sorted(player.seat or 0 for player, _ in await table.games.players(HERE)) == list(range(1, 11))
 
 
-async def test_seats_are_chosen_freed_and_limited(lab):
+async def test_seats_are_chosen_freed_and_limited(lab: Lab) -> None:
     table = Table(lab)
     await table.boot(max_players=3)
     assert (await table.games.join(HERE, "ann", "Ann", seat=2)).seat == 2
@@ -46,23 +52,23 @@ async def test_seats_are_chosen_freed_and_limited(lab):
     assert (await table.games.join(HERE, "dan", "Dan")).seat == 2
 
 
-async def test_spectators_and_game_masters_are_not_waited_for(lab):
+async def test_spectators_and_game_masters_are_not_waited_for(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", close_when="all")
     await table.games.join(HERE, "gil", "Gil", role="gm")
     await table.games.join(HERE, "eve", "Eve", role="spectator")
     assert (await table.press("gil")).status == "not_seated"
     await table.press("ann")
-    assert (await table.games.get(HERE)).turn == 1
+    assert (await shown(table.games, HERE)).turn == 1
     await table.press("ann")
-    assert (await table.games.get(HERE)).turn == 2
+    assert (await shown(table.games, HERE)).turn == 2
     await table.games.open_window(HERE, by="gil")
     with pytest.raises(ConflictError):
         await table.games.close(HERE, by="eve")
     assert (await table.games.close(HERE, by="gil")).closed_by == "gil"
 
 
-async def test_tiers_follow_turns_or_time_whichever_is_kinder(lab):
+async def test_tiers_follow_turns_or_time_whichever_is_kinder(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob")
     await table.play("ann", "bob")
@@ -72,7 +78,7 @@ async def test_tiers_follow_turns_or_time_whichever_is_kinder(lab):
 
     table.later(minutes=20)
     for turns, wanted in ((2, "active"), (5, "idle"), (8, "idle")):
-        while (await table.games.get(HERE)).turn < turns + 1:
+        while (await shown(table.games, HERE)).turn < turns + 1:
             await table.play("ann")
         assert await tier("bob") == wanted
     table.later(hours=1)
@@ -84,7 +90,7 @@ async def test_tiers_follow_turns_or_time_whichever_is_kinder(lab):
     assert list(await table.games.active_players(HERE, within=timedelta(minutes=1))) == ["bob"]
 
 
-async def test_time_does_not_run_while_a_game_is_paused(lab):
+async def test_time_does_not_run_while_a_game_is_paused(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob", active_within=(0, timedelta(minutes=15)), idle_within=(0, timedelta(hours=1)))
     await table.play("ann")
@@ -103,17 +109,17 @@ async def test_time_does_not_run_while_a_game_is_paused(lab):
     assert [tier for _, tier in await table.games.players(HERE)] == ["active", "idle"]
 
 
-async def test_dormant_players_are_kept_and_not_waited_for(lab):
+async def test_dormant_players_are_kept_and_not_waited_for(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob", close_when="all", idle_within=(0, timedelta(0)), active_within=(0, timedelta(0)))
     await table.play("ann")
     table.later(seconds=1)
     await table.press("ann")
-    assert (await table.games.get(HERE)).turn == 2
-    assert list((await table.games.get(HERE)).players) == ["ann", "bob"]
+    assert (await shown(table.games, HERE)).turn == 2
+    assert list((await shown(table.games, HERE)).players) == ["ann", "bob"]
 
 
-async def test_skips_are_counted_with_the_narration(lab):
+async def test_skips_are_counted_with_the_narration(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob")
 
@@ -136,7 +142,7 @@ async def test_skips_are_counted_with_the_narration(lab):
     assert await skips() == [1, 0]
 
 
-async def test_a_late_narration_counts_no_skip_for_who_has_chosen_since(lab):
+async def test_a_late_narration_counts_no_skip_for_who_has_chosen_since(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob")
     await table.play("ann")
@@ -148,7 +154,7 @@ async def test_a_late_narration_counts_no_skip_for_who_has_chosen_since(lab):
     assert [player.consecutive_skips for player, _ in await table.games.players(HERE)] == [1, 0]
 
 
-async def test_who_joined_after_the_window_opened_skips_nothing(lab):
+async def test_who_joined_after_the_window_opened_skips_nothing(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.press("ann")
@@ -158,7 +164,7 @@ async def test_who_joined_after_the_window_opened_skips_nothing(lab):
     assert [player.consecutive_skips for player, _ in await table.games.players(HERE)] == [0, 0]
 
 
-async def test_the_crown(lab):
+async def test_the_crown(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob", "cem", gm_name="the house")
     assert await table.games.crown_holder_name(HERE) == "the house"
@@ -168,22 +174,22 @@ async def test_the_crown(lab):
     assert await table.games.crown_holder_name(HERE) == "Cem"
     assert await table.games.is_crown_holder(HERE, "cem")
     await table.games.leave(HERE, "cem")
-    assert (await table.games.get(HERE)).crown_holder == "ann"
+    assert (await shown(table.games, HERE)).crown_holder == "ann"
     await table.games.substitute(HERE, "ann", "zoe", "Zoe")
-    assert (await table.games.get(HERE)).crown_holder == "zoe"
+    assert (await shown(table.games, HERE)).crown_holder == "zoe"
     await table.games.set_crown(HERE, None)
     assert not await table.games.is_crown_holder(HERE, "zoe")
 
 
-async def test_the_crown_goes_to_nobody_when_nobody_is_there(lab):
+async def test_the_crown_goes_to_nobody_when_nobody_is_there(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.games.set_crown(HERE, "ann")
     await table.games.leave(HERE, "ann")
-    assert (await table.games.get(HERE)).crown_holder is None
+    assert (await shown(table.games, HERE)).crown_holder is None
 
 
-async def test_a_substitution_keeps_both_in_the_history(lab):
+async def test_a_substitution_keeps_both_in_the_history(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann", "bob")
     await table.play("ann", "bob", choice="dig")
@@ -198,14 +204,14 @@ async def test_a_substitution_keeps_both_in_the_history(lab):
         await table.games.substitute(HERE, "ann", "zoe")
 
 
-async def test_a_name_is_refreshed_by_a_press(lab):
+async def test_a_name_is_refreshed_by_a_press(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     await table.games.submit_choice(HERE, "ann", "Queen Ann 👑", "rule")
-    assert (await table.games.get(HERE)).players["ann"].user_name == "Queen Ann 👑"
+    assert (await shown(table.games, HERE)).players["ann"].user_name == "Queen Ann 👑"
 
 
-async def test_a_person_is_erased_from_every_game(disk_lab):
+async def test_a_person_is_erased_from_every_game(disk_lab: Lab) -> None:
     table = Table(disk_lab)
     await table.boot("ann", "bob", on_timeout="default")
     await table.games.set_crown(HERE, "bob")
@@ -214,9 +220,60 @@ async def test_a_person_is_erased_from_every_game(disk_lab):
     await table.games.join(HERE, "bob", "Bob the Second")
     await table.press("bob", "secret")
     await table.store.erase("bob")
-    game = await table.games.get(HERE)
+    game = await shown(table.games, HERE)
     assert list(game.players) == ["ann", "zoe"]
     assert [turn.choices for turn in await table.games.history(HERE)] == [{"ann": "dig"}]
     disk = disk_lab.on_disk()
     for trace in (b"Bob the Second", b'"bob"', b"secret"):
         assert trace not in disk
+
+
+async def test_who_becomes_a_spectator_is_not_waited_for(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", close_when="all", countdown=None)
+    await table.press("ann")
+    await table.games.join(HERE, "bob", "Bob", role="spectator")
+    assert window_of(await table.games.get(HERE)).expected == ("ann", "cem")
+    await table.games.join_by_code(await table.games.invite(HERE), "cem", "Cem", role="gm")
+    assert (await shown(table.games, HERE)).turn == 1
+    assert list((await table.games.history(HERE))[0].choices) == ["ann"]
+
+
+async def test_the_choice_of_who_has_left_counts_for_a_quorum(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", "dan", close_when="quorum", quorum=3, countdown=None)
+    await table.press("ann")
+    await table.games.leave(HERE, "ann")
+    await table.press("bob")
+    assert (await shown(table.games, HERE)).turn == 0
+    await table.games.leave(HERE, "dan")
+    await table.press("cem")
+    (turn,) = await table.games.history(HERE)
+    assert set(turn.choices) == {"ann", "bob", "cem"}
+
+
+async def test_who_has_chosen_left_and_taken_over_a_seat_is_not_waited_for_twice(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann", "bob", "cem", close_when="all", countdown=None)
+    await table.press("cem")
+    await table.games.leave(HERE, "cem")
+    await table.games.substitute(HERE, "ann", "cem", "Cem")
+    await table.press("bob")
+    (turn,) = await table.games.history(HERE)
+    assert (turn.reason, set(turn.choices)) == ("all", {"bob", "cem"})
+
+
+async def test_joining_again_with_the_key_of_who_has_left_says_so(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("zoe")
+    code = await table.games.invite(HERE)
+    joins: list[Callable[[], Awaitable[object]]] = [
+        lambda: table.games.join(HERE, "ann", "Ann", key="one"),
+        lambda: table.games.join_by_code(code, "ann", "Ann", key="two"),
+        lambda: table.games.substitute(HERE, "zoe", "ann", "Ann", key="three"),
+    ]
+    for join in joins:
+        await join()
+        await table.games.leave(HERE, "ann")
+        with pytest.raises(NotFoundError, match="ann"):
+            await join()

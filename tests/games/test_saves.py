@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-from sojourn import InvalidValueError, KeyReusedError, NotFoundError
+from sojourn import Game, InvalidValueError, KeyReusedError, NotFoundError, Turn
 from tests.games.conftest import HERE, Table
 
+if TYPE_CHECKING:
+    from tests.conversations.conftest import Lab
 
-async def played(table, turns=4):
+
+async def played(table: Table, turns: int = 4) -> Game:
     game = await table.boot("ann", "bob")
     for number in range(1, turns + 1):
         await table.play("ann", choice=f"choice {number}")
@@ -16,11 +22,11 @@ async def played(table, turns=4):
     return game
 
 
-def told(turns):
+def told(turns: Iterable[Turn]) -> list[tuple[int, str, str]]:
     return [(turn.number, turn.choices["ann"], turn.narrative_summary) for turn in turns]
 
 
-async def test_a_fork_shares_what_was_played_and_goes_on_by_itself(lab):
+async def test_a_fork_shares_what_was_played_and_goes_on_by_itself(lab: Lab) -> None:
     table = Table(lab)
     game = await played(table)
     fork = await table.games.fork(HERE, at_turn=2, name="What if")
@@ -42,7 +48,7 @@ async def test_a_fork_shares_what_was_played_and_goes_on_by_itself(lab):
     assert row.base[0] == game.id
 
 
-async def test_a_fork_outlives_its_parent(lab):
+async def test_a_fork_outlives_its_parent(lab: Lab) -> None:
     table = Table(lab)
     game = await played(table)
     fork = await table.games.fork(HERE, at_turn=3)
@@ -51,7 +57,7 @@ async def test_a_fork_outlives_its_parent(lab):
     assert [row[0] for row in told(await table.games.history(None, game_id=fork.id))] == [1, 2, 3]
 
 
-async def test_forking_again_with_a_key(lab):
+async def test_forking_again_with_a_key(lab: Lab) -> None:
     table = Table(lab)
     await played(table, 2)
     fork = await table.games.fork(HERE, at_turn=1, key="f")
@@ -61,15 +67,19 @@ async def test_forking_again_with_a_key(lab):
 
 
 @pytest.mark.parametrize("wrong", [9, -1, "two"])
-async def test_there_is_no_fork_of_what_was_not_played(lab, wrong):
+async def test_there_is_no_fork_of_what_was_not_played(lab: Lab, wrong: Any) -> None:
     table = Table(lab)
     await played(table, 1)
-    for operation in (lambda: table.games.fork(HERE, at_turn=wrong), lambda: table.games.rewind(HERE, wrong)):
+    operations: tuple[Callable[[], Awaitable[Game]], ...] = (
+        lambda: table.games.fork(HERE, at_turn=wrong),
+        lambda: table.games.rewind(HERE, wrong),
+    )
+    for operation in operations:
         with pytest.raises((NotFoundError, InvalidValueError)):
             await operation()
 
 
-async def test_rewinding_hides_later_turns_and_numbers_go_on(lab):
+async def test_rewinding_hides_later_turns_and_numbers_go_on(lab: Lab) -> None:
     table = Table(lab)
     await played(table)
     await table.press("bob", "in the open window", key="k")
@@ -90,7 +100,7 @@ async def test_rewinding_hides_later_turns_and_numbers_go_on(lab):
     assert told(await table.games.history(HERE)) == [(1, "afresh", "")]
 
 
-async def test_rewinding_past_noted_turns(lab):
+async def test_rewinding_past_noted_turns(lab: Lab) -> None:
     table = Table(lab)
     await table.boot("ann")
     for number in range(1, 131):
@@ -103,7 +113,31 @@ async def test_rewinding_past_noted_turns(lab):
         assert turn.choices == {"ann": f"{word} {number}"}
 
 
-async def test_a_slot_holds_the_last_save(lab):
+async def test_the_turns_before_a_cut_are_found_one_by_one(lab: Lab) -> None:
+    table = Table(lab)
+    await played(table, 10)
+    await table.games.rewind(HERE, 5)
+    fork = await table.games.fork(HERE, at_turn=4)
+    assert (await table.games.wait_for_countdown(HERE)).choices == {"ann": "choice 5"}
+    assert await table.games.narration(HERE, 5) == "story 5"
+    assert [turn.number for turn in await table.games.history(HERE, before=5, count=2)] == [3, 4]
+    assert await table.games.narration(None, 4, game_id=fork.id) == "story 4"
+    await table.play("ann", choice="second 6")
+    for number, choice in ((5, "choice 5"), (6, "second 6")):
+        assert (await table.games.wait_for_countdown(HERE, turn=number)).choices == {"ann": choice}
+
+
+async def test_a_turn_that_nobody_has_told_is_claimed_after_a_rewind(lab: Lab) -> None:
+    table = Table(lab)
+    await table.boot("ann")
+    for number in range(1, 5):
+        await table.play("ann", choice=f"choice {number}")
+    await table.games.rewind(HERE, 2)
+    claim = await table.games.narrate(HERE)
+    assert (claim.turn.number, claim.turn.choices) == (1, {"ann": "choice 1"})
+
+
+async def test_a_slot_holds_the_last_save(lab: Lab) -> None:
     table = Table(lab)
     game = await played(table, 2)
     first = await table.games.save(HERE, "before the bridge")

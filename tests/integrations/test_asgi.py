@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import time_machine
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 import sojourn
 from sojourn import EndedError, InvalidValueError, LimitError, LoginPolicy
@@ -100,6 +105,36 @@ async def test_signing_in_again_ends_the_login_before(site: Sites) -> None:
         with pytest.raises(EndedError, match="signed_in_again"):
             await here.store.logins.authenticate(first["token"])
         assert (await browser.get("/who")).json()["user"] == "bob"
+
+
+async def test_a_request_that_was_on_its_way_takes_no_cookie_from_who_has_signed_in_again(site: Sites) -> None:
+    async with site() as here, here.browser() as browser, here.browser() as late:
+        await browser.get("/sign_in?user=ann")
+        late.cookies.set("__Host-sid", browser.cookies["__Host-sid"], domain="shop.example")
+        await browser.get("/sign_in?user=ann")
+        answer = await late.get("/who")
+        assert (answer.json()["user"], answer.json()["refusal"]) == (None, "session.ended")
+        assert "set-cookie" not in answer.headers, "the browser has another one by now"
+
+
+async def test_signing_in_again_takes_the_character_along(tmp_path: Path) -> None:
+    async with sojourn.aopen(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        user = await store.directory.add_user("ann")
+        await store.directory.add_world("w", "W")
+        character = await store.directory.add_character(user, "w", "One")
+
+        async def sign_in(request: Request) -> Response:
+            made = await visit_of(request).sign_in(user, character_id=character)
+            return JSONResponse(made.login.character_id)
+
+        app = LoginMiddleware(Starlette(routes=[Route("/", sign_in)]), store=store, secret_key=KEY)
+        async with (
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as other,
+        ):
+            assert [(await browser.get("/")).json() for _ in range(2)] == [character, character]
+            with pytest.raises(sojourn.ConflictError):
+                await other.get("/")
 
 
 async def test_signing_in_again_makes_room_where_there_is_none(site: Sites) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import sojourn
 from sojourn import (
+    ConflictError,
     EndedError,
     ExpiredError,
     InvalidCursorError,
@@ -21,6 +22,7 @@ from sojourn import (
     LoginPolicy,
     NotFoundError,
     Presence,
+    SojournError,
     StaleAuthenticationError,
 )
 from sojourn.kinds.logins import rules
@@ -79,7 +81,7 @@ BAD: list[dict[str, Any]] = [
     {"client_type": "x" * 65}, {"client_type": 7}, {"client_type": None}, {"client_type": "a\tb"}, {"ip": ""}, {"ip": "1" * 65},
     {"ip": 7}, {"user_agent": 7}, {"amr": "pwd"}, {"amr": [""]}, {"amr": [7]}, {"amr": ["x" * 33]}, {"amr": ["a\nb"]},
     {"metadata": []}, {"metadata": {"a": object()}}, {"metadata": {1: 1}}, {"metadata": {"a": "\0"}}, {"on_conflict": "steal"},
-    {"key": ""}, {"character_id": ""}, {"character_id": 1.5}, {"world_id": True},
+    {"key": ""}, {"character_id": ""}, {"character_id": 1.5}, {"world_id": True}, {"amr": [["pwd"]]},
 ]  # fmt: skip
 
 
@@ -216,6 +218,30 @@ async def test_clocks_that_jump(lab: Lab) -> None:
         await lab.logins.authenticate(made.token)
     lab.later(days=-60)
     assert (await lab.logins.list()).items[0].id == made.login.id
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=9), timedelta(days=40)])
+async def test_a_clock_that_was_ahead_once_makes_nobody_else_expired(lab: Lab, jump: timedelta) -> None:
+    """The user's record was changed ahead of time, and is there still; what is live is live by its own time."""
+    one = lab.signing(max_per_user=1)
+    ann = await lab.user()
+    await lab.store.directory.add_world("w", "W")
+    character = await lab.store.directory.add_character(ann, "w", "One")
+    lab.later(seconds=jump.total_seconds())
+    await lab.logins.revoke((await lab.logins.create(ann)).login.id)
+    lab.later(seconds=-jump.total_seconds())
+    first, second = await lab.logins.create(ann), await lab.logins.create(ann)
+    await lab.logins.bind_character(first.login.id, character)
+    with pytest.raises(ConflictError):
+        await lab.logins.bind_character(second.login.id, character)
+    await lab.logins.bind_character(second.login.id, character, on_conflict="take_over")
+    holders = await lab.logins.list(character_id=character)
+    assert [login.id for login in holders] == [second.login.id]
+    assert (await lab.logins.online(ann)).account
+    last = await one.create(ann)
+    assert [login.id for login in await lab.logins.list(user_id=ann)] == [last.login.id]
+    assert {(await lab.logins.get(made.login.id)).reason for made in (first, second)} == {"evicted"}  # type: ignore[union-attr]
+    assert await lab.logins.revoke_user(ann) == 1
 
 
 # -- the device list ---------------------------------------------------------------------------------------------------
@@ -472,6 +498,36 @@ async def test_sign_out_everywhere(lab: Lab) -> None:
     await lab.device()
 
 
+@pytest.mark.parametrize("name", ["revoke_user", "revoke_character", "revoke_all", "clear", "delete_expired"])
+async def test_asked_again_under_its_key_it_ends_nobody_who_came_since(lab: Lab, name: str) -> None:
+    ann = await lab.user()
+    await lab.store.directory.add_world("w", "W")
+    one = await lab.store.directory.add_character(ann, "w", "One")
+    argument = {"revoke_user": [ann], "revoke_character": [one]}.get(name, [])
+    operation = getattr(lab.logins, name)
+    await lab.logins.create(ann, character_id=one)
+    lab.later(hours=9)
+    gone = 1 if name in ("delete_expired", "clear") else 0
+    if name != "delete_expired":
+        gone += 1
+        await lab.logins.create(ann, character_id=one)
+    assert await operation(*argument, key="k") == gone
+    since = await lab.logins.create(ann, character_id=one)
+    if name == "delete_expired":
+        lab.later(hours=9)
+    assert await operation(*argument, key="k") == gone
+    there = await lab.logins.get(since.login.id)
+    assert there is not None
+    assert there.state == ("expired" if name == "delete_expired" else "active")
+
+
+async def test_a_removal_is_remembered(lab: Lab) -> None:
+    ann = await lab.user()
+    assert await lab.store.directory.remove_user(ann, key="k")
+    assert await lab.store.directory.remove_user(ann, key="k"), "the first answer"
+    assert not await lab.store.directory.remove_user(ann)
+
+
 async def test_more_than_one_commit_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sojourn.kinds.logins.revocation.AT_ONCE", 3)
     ann = await lab.user()
@@ -595,3 +651,26 @@ async def test_tenants_do_not_see_each_other(lab: Lab) -> None:
     assert await other.logins.revoke_all() == await other.logins.clear() == await other.logins.count_active() == 0
     assert await other.directory.user_id("ann") is None
     assert (await lab.logins.authenticate(made.token)).state == "active"
+
+
+async def test_a_token_given_for_an_id_is_not_repeated(lab: Lab) -> None:
+    made = await lab.logins.create(await lab.directory.add_user("ann"))
+    token = str(made.token)
+    for ask in (
+        lambda: lab.store.sessions.end(token),
+        lambda: lab.store.sessions.list(token),
+        lambda: lab.logins.list(after=token),
+        lambda: lab.store.workspaces.resolve(token, project_id="p"),
+        lambda: lab.talks.append(token, "user", "hello"),
+    ):
+        with pytest.raises(SojournError) as caught:
+            await ask()
+        assert token.partition(".")[2] not in str(caught.value)
+
+
+async def test_a_touch_under_a_key_is_one_touch(lab: Lab) -> None:
+    made = await lab.logins.create(await lab.directory.add_user("ann"))
+    assert await lab.logins.touch(made.login.id, key="k1") is True
+    lab.later(minutes=5)
+    assert await lab.logins.touch(made.login.id, key="k1") is True
+    assert await lab.logins.get(made.login.id) == made.login

@@ -272,6 +272,19 @@ async def test_a_token_from_long_ago_is_nobodys(lab: Lab) -> None:
     assert (await lab.logins.authenticate(token)).state == "active"
 
 
+async def test_however_many_answers_of_rotate_are_lost_nobody_is_logged_out(lab: Lab) -> None:
+    made = await lab.device()
+    first = await lab.logins.rotate((await lab.logins.rotate(made.token)).token)
+    last = first
+    for _ in range(2 * RETIRED):
+        lab.later(seconds=1)
+        last = await lab.logins.rotate(first.token, key="k")
+    assert (await lab.logins.authenticate(last.token)).id == made.login.id
+    lab.later(minutes=1)
+    with pytest.raises(EndedError, match="reuse"):
+        await lab.logins.authenticate(first.token)
+
+
 async def test_rotating_with_a_replaced_token_is_reuse_too(lab: Lab) -> None:
     made = await lab.device()
     await lab.logins.rotate(made.token, key="a")

@@ -183,6 +183,31 @@ def test_of_many_processes_one_holds(place: Path) -> None:
     assert sorted(said) == ["no"] * 5 + ["yes"]
 
 
+def test_a_holder_inside_the_project_and_one_outside_meet(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    session = new_id()
+    for first, second in ((project, outside), (outside, project)):
+        monkeypatch.chdir(first)
+        grip = here().hold(session)
+        monkeypatch.chdir(second)
+        assert here().held(session) is True
+        with pytest.raises(LeaseHeldError):
+            here().hold(session)
+        grip.let_go()
+        assert here().held(session) is None
+
+
+def test_a_project_needs_no_place_of_the_user(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(holds, "user_data_directory", lambda: str(tmp_path / "file"))
+    session = new_id()
+    grip = here().hold(session)
+    assert here().held(session) is True
+    grip.let_go()
+
+
 def test_a_name_that_is_no_id_is_refused_before_a_file_is_made(place: Path) -> None:
     for name in ("", "../../x", "a/b", "x" * 26, "\0"):
         with pytest.raises(InvalidValueError):

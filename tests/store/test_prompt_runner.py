@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from sojourn.shell.sweeper import AsyncRunner
 
 
 @pytest.mark.parametrize("url", ["memory:", "sqlite:///{path}/runner.db"])
-def test_a_window_is_closed_when_it_is_due(url, tmp_path):
+def test_a_window_is_closed_when_it_is_due(url: str, tmp_path: Path) -> None:
     with sojourn.open(url.format(path=tmp_path), games=sojourn.GamePolicy(countdown=timedelta(milliseconds=300))) as store:
         store.games.boot("c", "Game")
         with store.runner(every=timedelta(hours=1)):
@@ -23,7 +24,7 @@ def test_a_window_is_closed_when_it_is_due(url, tmp_path):
                 pytest.fail("the window was not closed before the hour of the runner was over")
 
 
-def test_what_a_pass_has_left_past_its_deadline_is_not_waited_for():
+def test_what_a_pass_has_left_past_its_deadline_is_not_waited_for() -> None:
     from sojourn.shell.bridge import run_sync
     from sojourn.testing.clocks import ManualClock
 

@@ -125,6 +125,21 @@ async def test_the_same_key_claims_once(lab: Lab) -> None:
     assert await lab.workspaces.claim(one, "src", key="k") == first
 
 
+async def test_a_clock_that_was_ahead_once_keeps_nobody_from_claiming(lab: Lab) -> None:
+    ahead = await lab.workspaces.start("implementer")
+    lab.later(days=1)
+    early = await lab.workspaces.start("implementer")
+    await lab.workspaces.claim(early.id, "docs")
+    lab.later(days=-1)
+    made = await lab.workspaces.claim(ahead.id, "src")
+    assert await lab.workspaces.claims("src") == [made]
+    found = await lab.workspaces.get(ahead.id)
+    assert found is not None
+    assert found.expires_at == lab.clock() + timedelta(hours=4)
+    with pytest.raises(LeaseHeldError):
+        await lab.workspaces.claim(early.id, "src/a.py")
+
+
 async def test_a_project_has_only_so_many_claims(lab: Lab) -> None:
     few = lab.at_work(max_claims=2)
     one, other = await two(lab)

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from sojourn import Claim, LeaseHeldError, LimitError, NameTakenError, RoleInUseError, UnknownRoleError, WorkspacePolicy
+from sojourn import (
+    Claim,
+    EndedError,
+    LeaseHeldError,
+    LimitError,
+    NameTakenError,
+    RoleInUseError,
+    UnknownRoleError,
+    WorkspacePolicy,
+)
 from sojourn.core.batch import Batch, Write
 from sojourn.errors import SojournError
 from sojourn.store import AsyncStore
@@ -41,6 +50,20 @@ async def a_name_is_wanted_by_several(simulation: Simulation) -> None:
     won = expected(outcomes, NameTakenError)
     assert [one.id for one in won] == [one.id for one in await kind.list()]
     assert len(won) == 1
+
+
+async def a_claim_meets_an_end(simulation: Simulation) -> None:
+    """Whoever comes too late is told so about the session, with the session as callers see it."""
+    kind = at_work(simulation)
+    made = await kind.start("implementer", "lead")
+    claimed, ended = await simulation.race(lambda: kind.claim(made.id, "src"), lambda: kind.end(made.id))
+    assert ended.done
+    expected([claimed], EndedError)
+    if claimed.error is not None:
+        assert isinstance(claimed.error, EndedError)
+        assert claimed.error.record == ended.value
+        assert "workspace lead" in str(claimed.error)
+    assert await kind.claims() == []
 
 
 async def a_name_changes_hands(simulation: Simulation) -> None:
@@ -229,6 +252,7 @@ async def a_lost_session_is_taken_from_while_it_comes_back(simulation: Simulatio
 WON = [
     a_name_is_wanted_by_several,
     a_name_changes_hands,
+    a_claim_meets_an_end,
     a_stale_name_is_wanted_while_its_session_is_touched,
     a_session_is_renamed_twice,
     a_role_has_its_limit,

@@ -169,6 +169,26 @@ async def test_a_live_session_behind_the_projects_pointer_is_displaced_only_on_r
     assert (await kind.resolve("-")).workspace.id == first.id
 
 
+@pytest.mark.parametrize("pointer", ["auto", "project"])
+async def test_the_pointer_that_a_session_has_is_no_reason_against_it(lab: Lab, pointer: Any) -> None:
+    kind = lab.at_work(MemoryPlaces())
+    first = await kind.start("implementer", "lead", pointer=pointer, key="k")
+    assert await kind.start("implementer", "lead", pointer=pointer, key="k") == first
+    for again in (kind.resume, kind.use):
+        found = await again("lead", pointer=pointer)
+        assert (found.id, found.pointer, found.hint) == (first.id, "project", "")
+
+
+async def test_a_key_points_at_nothing_that_is_over(lab: Lab) -> None:
+    kind = lab.at_work(MemoryPlaces())
+    first = await kind.start("implementer", "lead", key="k")
+    await kind.end(first.id)
+    second = await kind.start("implementer")
+    again = await kind.start("implementer", "lead", pointer="project", key="k")
+    assert (again.id, again.state, again.pointer) == (first.id, "ended", None)
+    assert (await kind.resolve()).workspace.id == second.id
+
+
 async def test_a_lost_session_does_not_keep_the_projects_pointer(lab: Lab) -> None:
     places = MemoryPlaces()
     kind = lab.at_work(places)

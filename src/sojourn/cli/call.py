@@ -14,7 +14,7 @@ from urllib.parse import quote
 from sojourn.cli.exits import AmbiguousError, MissingStoreError, UsageError
 from sojourn.cli.options import Options
 from sojourn.cli.output import Output
-from sojourn.errors import NotFoundError
+from sojourn.errors import NotFoundError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ class Call:
                 f"{name} is empty.", hint="Name a store, such as sqlite:///app.db, or leave it away to use your own."
             )
         if given is not None:
-            return _as_url(given)
+            return as_url(given)
         from sojourn.project.root import default_url
 
         return default_url(mending=self.mending)
@@ -195,6 +195,24 @@ class Call:
         self.output.note(f"There is no store at {self.place} yet. To begin one: {self.first_step}")
         return None
 
+    def store_at(self, url: str, *, create: bool = False) -> Store:
+        """A store by its URL, beside the one that the options name; only ``create`` makes one that is missing."""
+        from sojourn.engines.locate import shown_url, sqlite_path
+        from sojourn.sync.opening import open as open_store
+
+        if not create and url.startswith("sqlite:") and not Path(sqlite_path(url)[0]).is_file():
+            raise MissingStoreError(f"there is no store at {shown_url(url)}.", hint="Name one that is there.")
+        store = open_store(url, tenant=self.options.tenant, migrate=create, conversations=_looking())
+        self._open.append(store)
+        return store
+
+    def store_if_there(self, url: str) -> Store | None:
+        """A store by its URL, to be read; None where there is none yet."""
+        try:
+            return self.store_at(url)
+        except (MissingStoreError, SchemaError):
+            return None
+
     def scratch(self) -> Store:
         """An empty store in memory, for what is only tried."""
         from sojourn.sync.opening import open as open_store
@@ -271,7 +289,7 @@ def _ambiguous(text: str, found: list[SessionInfo], what: str) -> AmbiguousError
     )
 
 
-def _as_url(given: str) -> str:
+def as_url(given: str) -> str:
     """A store as it was named: a URL, or plainly a path."""
     if ":" in given.partition("/")[0] or given.startswith(":"):
         return given

@@ -188,7 +188,7 @@ class _Looks:
                 from sojourn.cli.doctor_redis import look
 
                 yield from (Finding(*found) for found in look(self._facts))
-            case _:  # memory
+            case _:  # memory, or an engine of somebody else's: nothing is known of its settings
                 return
 
     def _sqlite(self) -> Iterator[Finding]:

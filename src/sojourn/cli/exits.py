@@ -86,6 +86,7 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "file.missing": NOTHING_THERE,
         "file.exists": CONFLICT,
         "engine.in_use": CONFLICT,
+        "unsafe": UNSAFE,
         "package.missing": CONFIGURATION,
         "narrator": FAILED,
         "system": FAILED,
@@ -150,6 +151,12 @@ class StoreInUseError(CommandError):
     """Another process has the store open."""
 
     code: ClassVar[str] = "engine.in_use"
+
+
+class UnsafeError(CommandError):
+    """It would be open to others without a secret that keeps them out."""
+
+    code: ClassVar[str] = "unsafe"
 
 
 class MissingPackageError(CommandError):

@@ -28,6 +28,8 @@ GROUPS: Final = (
             ("status", "who am I here (also: st)"),
             ("login", "who is signed in, on which devices"),
             ("session", "sessions of every kind: list, show, end, remove"),
+            ("serve", "the HTTP service and its console"),
+            ("key", "keys of the HTTP API: make, list, rotate, revoke"),
             ("demo", "a guided run through everything, in a throw-away store"),
         ),
     ),
@@ -44,6 +46,7 @@ GROUPS: Final = (
             ("import", "take over another program's data"),
             ("export", "write sessions as JSON lines"),
             ("load", "read what export wrote"),
+            ("copy", "copy everything from one store to another, on any engine"),
         ),
     ),
     (
@@ -55,6 +58,7 @@ GROUPS: Final = (
             ("restore", "put a backup in the store's place"),
             ("erase", "remove one person from everything, with a receipt"),
             ("migrate", "make a store, or bring its schema forward"),
+            ("bench", "measure a store from here"),
             ("completion", "shell completion for bash or zsh"),
         ),
     ),
@@ -64,6 +68,8 @@ GROUPS: Final = (
 _MODULES: Final = {
     "export": "transfer",
     "load": "transfer",
+    "copy": "copies",
+    "bench": "benching",
     "import": "imports",
     "sweep": "store",
     "erase": "store",

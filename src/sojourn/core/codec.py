@@ -7,6 +7,7 @@ Stored documents are plain JSON objects with a version ``v``; a kind's `Schema` 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -18,6 +19,15 @@ Json: TypeAlias = Any
 
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # typeshed lacks it
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+_TOKEN: Final = re.compile(r"sjl_[0-9A-Za-z]{26}\.[\w-]*", re.ASCII)
+
+
+def told(value: object) -> str:
+    """A value as an error may repeat it: short, and without the secret of a token that was given for something else."""
+    text = _TOKEN.sub("sjl_…", repr(value))
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def check_text(value: object, name: str, limit: int | None = None) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from sojourn.core.codec import told
 from sojourn.core.session import State
 from sojourn.errors import InvalidCursorError, InvalidValueError
 
@@ -123,5 +124,5 @@ def _storable(value: str | int) -> bool:
 
 def _invalid(cursor: object) -> InvalidCursorError:
     return InvalidCursorError(
-        f"not a cursor of this list: {cursor!r}.", hint="Pass the 'next' of the page before, unchanged, or None."
+        f"not a cursor of this list: {told(cursor)}.", hint="Pass the 'next' of the page before, unchanged, or None."
     )

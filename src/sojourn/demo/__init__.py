@@ -7,16 +7,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
-
-_LATER: Final = "demo --play (service, console and live traffic) comes with a later release; 'demo' without it runs today."
 
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Run the tour; 0 when every step did what it says, 1 when one did not."""
     options = _options(arguments)
     if options.play:
-        return _failed(_LATER)
+        return _play(options)
     keep = None if options.keep is None else Path(options.keep).expanduser()
     if keep is not None and keep.exists():
         return _failed(f"{keep} exists already; give --keep the name of a new file.")
@@ -35,9 +32,28 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sojourn demo", description="A tour in a throw-away store; it ends by itself.")
-    parser.add_argument("--keep", metavar="PATH", help="keep the store in this new file, to try things on")
-    parser.add_argument("--play", action="store_true", help="stay, with live traffic (in a later release)")
+    parser.add_argument("--keep", metavar="PATH", help="keep the store in this new file, or with --play in this directory")
+    parser.add_argument("--play", action="store_true", help="stay: the service, its console and live traffic, until Ctrl-C")
+    parser.add_argument("--port", type=int, metavar="N", help="where --play listens (default: 8765, or any that is free)")
     return parser.parse_args(list(arguments))
+
+
+def _play(options: argparse.Namespace) -> int:
+    """The demo that stays."""
+    try:
+        from sojourn.demo.live import play
+        from sojourn.service.serving import ListenError
+    except ImportError as error:
+        return _failed(f"the service needs the package {error.name}: pip install 'sojourn[service]'")
+    from sojourn.errors import SojournError
+
+    try:
+        play(None if options.keep is None else Path(options.keep).expanduser(), options.port)
+    except ListenError as error:
+        return _failed(f"cannot listen on port {options.port}: {error}. --port 0 takes a free one.")
+    except (SojournError, OSError) as error:
+        return _failed(str(error))
+    return 0
 
 
 def _say(line: str) -> None:

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
 from typing import Final
 from urllib.parse import quote
 
 import sojourn
+from sojourn.demo.served import serving
 from sojourn.errors import EndedError, LeaseHeldError
 from sojourn.formats.openjarvis import import_openjarvis
 from sojourn.kinds.conversations.model import Conversation, Message
@@ -61,6 +63,7 @@ class Tour:
             self._share(store)
             self._play(store)
             self._sign_in(store)
+            self._serve(store)
             if self._keep is not None:
                 store.backup(self._keep)
         self._what_next()
@@ -236,6 +239,26 @@ class Tour:
         self._check((again.status, again.turn) == ("duplicate", turn), "the choice was counted twice, or not at all")
         self._check(played.choices == {"ana": up, "ben": up}, "a choice that was acknowledged is not in its turn")
 
+    def _serve(self, store: Store) -> None:
+        """The service in a process of its own, over the same store; left out where it is not installed."""
+        self._title("Serve it: the same operations over HTTP, with a console for a browser.")
+        if find_spec("uvicorn") is None:
+            self._line("left out: the service is not installed (pip install 'sojourn[service]')")
+            return
+        with serving(self._url) as served:
+            talk = store.conversations.list(user_id="zoë").items[0]
+            said = {"role": "user", "content": "Over HTTP, too.", "channel": "web"}
+            place = f"/v1/conversations/{talk.id}/messages"
+            once = {"Idempotency-Key": "demo"}
+            first, again = (served.ask("POST", place, said, once)["sequence"] for _ in range(2))
+            self._line(f"POST a message of {_who(talk)}: sequence {first}; asked again with the same key: {again}")
+            described = served.ask("GET", "/openapi.json")
+            operations = sum(len(methods) for methods in described["paths"].values())
+            self._line(f"GET /openapi.json: {operations} operations on {len(described['paths'])} paths")
+            self._check(served.status("/v1/conversations", key="guess") == 401, "a guessed key was accepted")
+            self._line("GET /v1/conversations with a guessed key: 401")
+        self._check(first == again == store.conversations.messages(talk.id, last=1)[0].sequence, "it was stored twice")
+
     def _killed(self, what: str, *words: str) -> tuple[int, int]:
         """Have a child store something and kill it when it has said so; the number it said, and its exit status."""
         root = str(Path(sojourn.__file__).parent.parent)
@@ -273,6 +296,8 @@ class Tour:
         self._line(f"{python} -c 'import sojourn; {_IN_PYTHON.format(url=url, words=_WORDS)}'")
         self._line("# a game for this terminal, and for others beside it")
         self._line(f"{program} game play table --user ana --store game.db")
+        self._line("# all of it alive: a console, and a game to join from a browser")
+        self._line(f"{program} demo --play")
         self._line("# your own, if you use OpenJarvis")
         self._line(f"{program} import openjarvis ~/.openjarvis/sessions.db --dry-run")
 

@@ -98,15 +98,15 @@ async def _redis(opening: Opening) -> Engine:
 def driver_of(url: str) -> Any:
     """The package of the PostgreSQL engine; `UnsupportedError` where its driver is not installed."""
     try:
-        from sojourn.engines import postgres
-
         for part in ("aio", "engine", "schema", "settings"):  # attributes of the package from then on
-            import_module(f"{postgres.__name__}.{part}")
+            import_module(f"sojourn.engines.postgres.{part}")
     except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
         raise UnsupportedError(
             f"{shown_url(url)} needs psycopg, which is not installed.", hint="pip install 'sojourn[postgres]'"
         ) from error
-    return postgres
+    return import_module("sojourn.engines.postgres")
 
 
 async def _postgres(opening: Opening) -> Engine:

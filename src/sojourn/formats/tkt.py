@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sojourn.core.batch import Change, Deadline, Point, Refusal
 from sojourn.core.codec import Json
 from sojourn.core.ids import derived_id, home_number, is_id
-from sojourn.core.session import Session, State
+from sojourn.core.session import State
 from sojourn.core.times import HOUR, MINUTE
 from sojourn.errors import CorruptError, InvalidNameError
 from sojourn.formats.report import PRESENT, ImportReport, Progress, Tally
@@ -252,18 +252,13 @@ class _Import:
             key = rules.name_key(self._project, name)
             found = await self._unit.follow(self._project, key.namespace, key.key)
             epoch = 0 if found.alias is None else found.alias.epoch
-            session = found.session
-            if session is None or not rules.is_open(session, found.now):
+            displaced = () if found.alias is None else await self._workspaces._starting.freeing(found.alias, None)
+            if displaced is not None:
                 break
             name, number = f"{wanted[: 31 - len(str(number))].rstrip('-')}-{number}", number + 1
         if name != wanted:
             self._tally.note(SESSIONS, work.row, f"somebody at work has the name {wanted}: imported as {name}")
-        return name, [*self._over(session), Point(key, work.id, epoch)]
-
-    @staticmethod
-    def _over(session: Session | None) -> list[Change]:
-        """Put away who went stale with a name that is taken now."""
-        return [rules.expired(session, due=True)] if session is not None and session.state == "active" else []
+        return name, [*displaced, Point(key, work.id, epoch)]
 
     # -- the pointer -----------------------------------------------------------------------------------------------
 

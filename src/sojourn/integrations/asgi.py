@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from sojourn.core.codec import Json
 from sojourn.core.times import span
-from sojourn.errors import EndedError, ExpiredError, InvalidValueError, LimitError, NotFoundError
+from sojourn.errors import ConflictError, EndedError, ExpiredError, InvalidValueError, LimitError, NotFoundError
 from sojourn.integrations.headers import SAFE, Came, RequestHeaders, plain, replaced, with_vary
 from sojourn.integrations.signing import Anonymous, Signing, new_nonce
 from sojourn.kinds.logins.api import AsyncLogins
@@ -39,6 +39,7 @@ CSRF_FIELD: Final = "csrf_token"
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _LONGEST_FORM: Final = 1 << 20
+_AGAIN: Final = "signed_in_again"
 _FORGED: Final = (
     b'{"type":"about:blank","title":"Forbidden","status":403,"code":"csrf",'
     b'"detail":"This request was begun by another site, or does not prove that it was not: '
@@ -117,8 +118,9 @@ class Visit:
         except (NotFoundError, ExpiredError, EndedError) as error:
             self.refusal = error.code
             self._token = None
-            if self.by == "cookie":
-                self._set = ""
+            ended: Any = error.record
+            if self.by == "cookie" and getattr(ended, "reason", "") != _AGAIN:
+                self._set = ""  # but where the browser has signed in again it has another cookie by now, which this would take
             _log.info("a token was refused: %s, %s, from %s", error.code, self.by, self.ip)
 
     # -- signing in and out ----------------------------------------------------------------------------------------------
@@ -163,10 +165,10 @@ class Visit:
 
         try:
             made = await make()
-        except LimitError:
-            if before is None:
+        except (LimitError, ConflictError) as error:
+            if before is None or (isinstance(error, ConflictError) and not _is_holder(before, error)):
                 raise
-            await self._end(before)  # which makes room
+            await self._end(before)  # which makes room, and gives its character up
             made = await make()
         if before is not None and before.id != made.login.id:
             await self._end(before)
@@ -175,7 +177,7 @@ class Visit:
         return made
 
     async def _end(self, login: Login) -> None:
-        await self._logins.revoke(login.id, reason="signed_in_again")
+        await self._logins.revoke(login.id, reason=_AGAIN)
 
     async def sign_out(self, *, everywhere: bool = False, key: str | None = None) -> int:
         """End the login, or with ``everywhere`` all of its user; how many were ended.
@@ -382,6 +384,11 @@ class LoginMiddleware:
         if headers.get("origin") in self._trusted:
             return False
         return self._csrf == "token" or (came == "unsaid" and visit._has_cookies)
+
+
+def _is_holder(login: Login, error: ConflictError) -> bool:
+    """Whether a login, and it alone, holds the character that somebody wanted."""
+    return error.holder == login.id and not login.shared_character
 
 
 def _checked(store: object) -> AsyncStore:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 try:
     from itsdangerous import BadData, Signer, URLSafeTimedSerializer
-except ImportError as error:
-    raise ImportError("sojourn.integrations.asgi needs the package itsdangerous: pip install 'sojourn[web]'") from error
+except ImportError as _error:
+    raise ImportError("sojourn.integrations.asgi needs the package itsdangerous: pip install 'sojourn[web]'") from _error
 
 from sojourn.core.codec import Json
 from sojourn.errors import InvalidValueError, LimitError
@@ -33,7 +33,7 @@ class Anonymous:
 
     def __init__(self, data: dict[str, Json] | None = None, nonce: str = "") -> None:
         self.data: dict[str, Json] = {} if data is None else data
-        self.nonce = nonce
+        self.nonce: str = nonce
 
     def __bool__(self) -> bool:
         return bool(self.data or self.nonce)

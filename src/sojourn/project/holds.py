@@ -1,7 +1,8 @@
 """Which sessions living processes of this host hold: a lock file for each, locked while its holder lives.
 
-In a project the files are in ``.sojourn/held``, so that whatever may write in the project may hold its sessions; elsewhere in
-the user's data directory. A file stays when its holder dies, and says so by not being locked.
+In a project the files are in ``.sojourn/held``, so that whatever may write in the project may hold its sessions, and in the
+user's data directory too where that can be written; elsewhere only there. So who holds a session from outside of its project
+and who holds it inside meet in one file. A file stays when its holder dies, and says so by not being locked.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import time
 
 from sojourn.core.ids import is_id
-from sojourn.errors import InvalidValueError, LeaseHeldError, NoProjectError, UnsafeProjectError
+from sojourn.errors import InvalidValueError, LeaseHeldError, NoProjectError, PointerError, UnsafeProjectError
 from sojourn.project.files import failed, make_directory
 from sojourn.project.locks import close_lock, open_lock, try_lock
 from sojourn.project.root import find, user_data_directory
@@ -24,30 +25,48 @@ _PAUSE = 0.002
 class Held:
     """A session that this process holds."""
 
-    def __init__(self, path: str, number: int) -> None:
-        self._path = path
-        self._number: int | None = number
+    def __init__(self) -> None:
+        self._locks: list[tuple[str, int]] = []
         self._process = os.getpid()
+
+    def add(self, path: str) -> None:
+        """Lock this file too."""
+        self._locks.append((path, _locked(path)))
 
     def let_go(self) -> None:
         """Hold it no more; idempotent. In a forked child there is nothing to let go of."""
-        number, self._number = self._number, None
-        if number is None or os.getpid() != self._process:
+        locks, self._locks = self._locks, []
+        if os.getpid() != self._process:
             return
-        try:
-            os.unlink(self._path)  # first, while nobody else can have it
-        except OSError:  # not needed: without a lock on it, it says that its holder is gone
-            pass
-        close_lock(number)
+        for path, number in locks:
+            try:
+                os.unlink(path)  # first, while nobody else can have it
+            except OSError:  # not needed: without a lock on it, it says that its holder is gone
+                pass
+            close_lock(number)
 
 
 def hold(session: str) -> Held:
     """Hold a session until it is let go or the process ends; `LeaseHeldError` when another process of this host does."""
     if not is_id(session):
         raise InvalidValueError(f"{session!r} is not the id of a session.")
-    directory = _places()[0]
-    make_directory(directory)
-    path = os.path.join(directory, session)
+    grip = Held()
+    try:
+        for place, directory in enumerate(_places()):
+            try:
+                make_directory(directory)
+                grip.add(os.path.join(directory, session))
+            except PointerError:
+                if place == 0:
+                    raise
+    except BaseException:
+        grip.let_go()
+        raise
+    return grip
+
+
+def _locked(path: str) -> int:
+    """The number of a lock file that is locked by this process now."""
     limit = time.monotonic() + _GLANCE
     while True:
         try:
@@ -58,7 +77,7 @@ def hold(session: str) -> Held:
         try:
             if try_lock(number):
                 if _is_there(path, number):
-                    return Held(path, number)
+                    return number
                 alone = True
             else:
                 alone = try_lock(number, shared=True)  # then others only look
@@ -68,7 +87,7 @@ def hold(session: str) -> Held:
         close_lock(number)
         if not alone or time.monotonic() > limit:
             raise LeaseHeldError(
-                f"session {session} is held by another process of this host.",
+                f"session {os.path.basename(path)} is held by another process of this host.",
                 hint="Wait until it has ended, or start your own.",
             )
         time.sleep(_PAUSE)
@@ -115,7 +134,7 @@ def _boot() -> str:
 
 
 def _places() -> list[str]:
-    """Where lock files may be, the place for new ones first."""
+    """Where lock files are: the place that must be writable first."""
     own = os.path.join(user_data_directory(), _HELD)
     try:
         found = find()

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 from sojourn.core.batch import Answer, Batch, Change, Create, Delete, Guard, NewEntry, Point, Reason, Refusal, Write
-from sojourn.core.codec import check_key
+from sojourn.core.codec import check_key, told
 from sojourn.core.ids import is_id
 from sojourn.core.query import EntryQuery
 from sojourn.core.session import AliasKey, Session, Snapshot
@@ -101,6 +101,18 @@ class Unit:
             kept = Create(made, "note", state="pending", counters=results)
             await self.commit(home, kept, Delete(made), key=operation, fingerprint=mark)
 
+    async def once(self, home: str, operation: str | None, mark: str, do: Callable[[], Awaitable[int]], what: str) -> int:
+        """What an operation of several commits comes to; asked again under its operation id, what it came to.
+
+        One that was cut short before that was noted is done again.
+        """
+        before = await self.asked(home, operation, mark, what)
+        if before is not None:
+            return before.moved[0].counters["done"]
+        done = await do()
+        await self.note(home, operation, mark, done=done)
+        return done
+
     async def remember(self, home: str, operation: str | None, mark: str) -> None:
         """Keep an operation id whose operation has nothing to commit, so that asking again does nothing later either."""
         if operation is not None:
@@ -145,7 +157,7 @@ async def perform(step: Callable[[], Awaitable[T | Refusal]], what: str = "sessi
 
 def not_found(session: object, kind: str) -> NotFoundError:
     """There is no such session."""
-    return NotFoundError(f"there is no {kind} {session!r}.", hint="Check the id and the tenant.")
+    return NotFoundError(f"there is no {kind} {told(session)}.", hint="Check the id and the tenant.")
 
 
 def refused(refusal: Refusal, what: str = "session") -> SojournError:

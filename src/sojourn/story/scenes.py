@@ -53,7 +53,7 @@ class Story:
 
     def __init__(self, title: str, *scenes: Scene) -> None:
         self.title = title
-        self.start = scenes[0]
+        self.start: Scene = scenes[0]
         self._scenes = {scene.name: scene for scene in scenes}
         for scene in scenes:
             if len(scene.name) > 100 or "\n" in scene.name or not scene.ways:

@@ -225,6 +225,13 @@ class Games:
         """
         return run_sync(self._aio.invite(channel_id, uses=uses, ttl=ttl, game_id=game_id, key=key))
 
+    def find_by_code(self, code: str) -> Game:
+        """The game that a join code leads to, also one that is used up or has run out; `NotFoundError` when there is none.
+
+        It takes no use of the code, and joins nobody.
+        """
+        return run_sync(self._aio.find_by_code(code))
+
     def join_by_code(
         self,
         code: str,

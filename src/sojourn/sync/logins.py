@@ -80,9 +80,9 @@ class Logins:
         """A login by its id, without touching it; None when there is none."""
         return run_sync(self._aio.get(id))
 
-    def touch(self, id: str) -> bool:
+    def touch(self, id: str, *, key: str | None = None) -> bool:
         """Note activity now, however recent the last; False when the login is not live (nothing is revived)."""
-        return run_sync(self._aio.touch(id))
+        return run_sync(self._aio.touch(id, key=key))
 
     def bind_character(
         self,
@@ -188,10 +188,10 @@ class Logins:
         """A page of what happened to a login, oldest first: what, when, by whom, from where."""
         return run_sync(self._aio.history(id, limit=limit, after=after))
 
-    def delete_expired(self) -> int:
+    def delete_expired(self, *, key: str | None = None) -> int:
         """Delete every login that has expired, in bounded commits; how many."""
-        return run_sync(self._aio.delete_expired())
+        return run_sync(self._aio.delete_expired(key=key))
 
-    def clear(self) -> int:
+    def clear(self, *, key: str | None = None) -> int:
         """Delete every login there is when this begins, with its history, in bounded commits; how many."""
-        return run_sync(self._aio.clear())
+        return run_sync(self._aio.clear(key=key))

@@ -34,8 +34,9 @@ def open(  # the name is the package's: sojourn.open
 ) -> Store:
     """Open a store for blocking code; a context manager, usable from any thread and after a fork.
 
-    ``url``: ``memory:``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` (``?mode=ro`` reads only). Without one: the
-    store of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory.
+    ``url``: ``memory:``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` (``?mode=ro`` reads only), or
+    ``postgresql://user@host/database``. ``engine`` has settings that a URL has not: the time limit. Without a URL: the store
+    of the project found upwards (``.sojourn/sojourn.db``), else the one in the user's data directory.
 
     ``tenant``: whose sessions; nothing reaches across. ``migrate``: make the schema or bring it forward; False refuses an
     older one (`SchemaError`). ``durability``: ``full``, what was acknowledged survives a power cut; ``normal``, it survives

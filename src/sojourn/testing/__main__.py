@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from sojourn.testing.browser import BrowserMissingError, find_chromium
 from sojourn.testing.faults import ShimUnavailableError, find_compiler
 from sojourn.testing.servers import ServerMissingError, find_postgres, find_redis
 
 _LOOKUPS: dict[str, Callable[[], object]] = {
     "PostgreSQL": find_postgres,
     "Redis": find_redis,
+    "Chromium": find_chromium,
     "disk faults": find_compiler,
 }
 
@@ -25,7 +27,7 @@ def main() -> int:
     for name, look_up in _LOOKUPS.items():
         try:
             lines.append(f"  {name:<12} {look_up()}")
-        except (ServerMissingError, ShimUnavailableError) as error:
+        except (BrowserMissingError, ServerMissingError, ShimUnavailableError) as error:
             missing.append(name)
             lines.append(f"  {name:<12} MISSING: {error}")
     if missing:

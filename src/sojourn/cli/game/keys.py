@@ -50,7 +50,7 @@ class LineKeys:
     def __init__(self, number: int) -> None:
         self._number = number
         self._rest = b""
-        self.ended = False
+        self.ended: bool = False
 
     def wait(self, seconds: float, *, hungry: bool) -> list[str]:
         """The next line, when one is wanted."""

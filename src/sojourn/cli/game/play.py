@@ -192,10 +192,14 @@ class Terminal:
         self._game: Game | None = None
         self._looked = 0.0
         self._tip = ""
+        self._shown_game = ""
         self._shown_turn = -1
         self._asked_turn = 0
         self._mine: tuple[int, str] = (0, "")
+        self._need: Need = "nothing"
         self._awake = False
+        self._ahead: list[str] = []
+        """Lines that came before there was anything to choose."""
         self._status = ""
 
     def run(self) -> None:
@@ -209,9 +213,13 @@ class Terminal:
             self._line(
                 "You are gone, and the others wait for you until your turn's time is over. Come back with the same command."
             )
+        finally:
+            self._clear()
+            self._output.flush()
 
     def _begin(self) -> None:
         game, last = self._table.look()
+        self._shown_game = game.id
         self._line(f"{game.name} · channel {game.channel_id} · you are {self._name(game)} · number keys choose, q leaves")
         if last is None:
             self._paragraphs(self._table.opening())
@@ -225,8 +233,10 @@ class Terminal:
         if self._game is None or tip != self._tip or now - self._looked > _LOOK or self._overdue(now):
             self._tip, self._looked = tip, now
             game, last = self._table.look()
+            if game.id != self._shown_game or game.turn < self._shown_turn:
+                self._another()
             self._game = game
-            need = needed(game, last)
+            need = self._need = needed(game, last)
             self._show(last, need)
             if self._act(need, last):
                 self._game = None
@@ -234,7 +244,17 @@ class Terminal:
             if self._over(need):
                 return False
         self._draw()
-        return self._typed(self._keys.wait(_TICK, hungry=self._hungry()))
+        if self._need == "choices" and self._ahead:
+            words, self._ahead = self._ahead, []
+        else:
+            words = self._keys.wait(_TICK, hungry=self._hungry())
+        return self._typed(words)
+
+    def _another(self) -> None:
+        """The channel shows another game, or an earlier turn of this one: it is told from where it stands."""
+        self._mine, self._asked_turn, self._awake = (0, ""), 0, False
+        self._line("")
+        self._begin()
 
     def _act(self, need: Need, last: Turn | None) -> bool:
         """Do what the game needs; whether there was something."""
@@ -262,11 +282,10 @@ class Terminal:
 
     def _hungry(self) -> bool:
         """Whether a line of a program that types is wanted now."""
-        game = self._game
-        if game is None or game.state != "active":
-            return False
-        window = game.window
-        return window is None or self._mine[0] != window.turn
+        window = None if self._game is None else self._game.window
+        if self._need == "choices":
+            return window is not None and self._mine[0] != window.turn
+        return self._need == "players" and not self._awake
 
     def _typed(self, words: list[str]) -> bool:
         for word in words:
@@ -283,6 +302,8 @@ class Terminal:
         window = None if game is None else game.window
         if game is None or window is None:
             self._awake, self._game = True, None
+            if not self._output.terminal:
+                self._ahead.append(word)
             return
         options = window.options or ()
         choice = options[int(word) - 1] if word.isdecimal() and 0 < int(word) <= len(options) else word

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterable
 from typing import Final
 
 from sojourn.cli.call import Call
@@ -43,10 +44,7 @@ def run(call: Call) -> int:
         session, begun = _session(store, given.name, given.role)
         with store.workspaces.hold(session.id) as held:
             call.output.note(f"Holding {title(session)}.")
-            child = os.posix_spawn(
-                program, given.command, {**os.environ, SESSION: session.id}, setsigmask=before, setsigdef=_DEFAULT
-            )
-            code = _wait(child)
+            code = _spawned(call, program, {**os.environ, SESSION: session.id}, before)
             if held.lost:
                 call.output.remark(f"Session {title(session)} was lost meanwhile: {held.error}")
         if begun:
@@ -54,6 +52,17 @@ def run(call: Call) -> int:
         return code
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _spawned(call: Call, program: str, environment: dict[str, str], mask: Iterable[int]) -> int:
+    """Run the command; its exit code, and the shells' one for what the system does not take for a program."""
+    words = call.arguments.command
+    try:
+        child = os.posix_spawn(program, words, environment, setsigmask=mask, setsigdef=_DEFAULT)
+    except OSError as error:
+        call.output.remark(f"sojourn: {words[0]} cannot be executed: {error.strerror}.")
+        return _NOT_EXECUTABLE
+    return _wait(child)
 
 
 def _session(store: Store, name: str, role: str | None) -> tuple[Workspace, bool]:

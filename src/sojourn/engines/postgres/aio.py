@@ -73,6 +73,7 @@ class AsyncDriver:
     def _begin(self) -> None:
         self._pool = self._make_pool()
         self._opened = False
+        self._opening = asyncio.Lock()
         self._watching = LoopWatching(self.settings)
         self._commits = Queue()
         self._committing = 0
@@ -115,8 +116,7 @@ class AsyncDriver:
         """A connection that was alive a moment ago; one that the server closed while it was idle is not used."""
         try:
             if not self._opened:
-                self._opened = True
-                await self._pool.open()  # in a forked child, at first use
+                await self._reopen()
             while True:
                 connection = await self._pool.getconn()
                 if not gone(connection.pgconn.socket):
@@ -125,6 +125,13 @@ class AsyncDriver:
                 await self._pool.putconn(connection)
         except Exception as error:
             raise translate(error, self.where) from error
+
+    async def _reopen(self) -> None:
+        """In a forked child, at first use."""
+        async with self._opening:
+            if not self._opened:
+                await self._pool.open()
+                self._opened = True
 
     # -- commits ---------------------------------------------------------------------------------------------------
 

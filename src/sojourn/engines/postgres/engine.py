@@ -17,6 +17,7 @@ from sojourn.engines.embedded import EVENT_LIFE, OPERATION_LIFE
 from sojourn.engines.postgres import reads, schema, search, wire
 from sojourn.engines.postgres.blocking import BlockingDriver
 from sojourn.engines.postgres.driver import Driver
+from sojourn.engines.postgres.faults import LOCK_NOT_AVAILABLE
 from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.errors import ClosedError, UnavailableError
@@ -211,8 +212,10 @@ class PostgresEngine:
         given, shards, numbers, commits = search.through(rows)
         try:
             await driver.fetch(SQL["index"], (given, shards, numbers))
-        except UnavailableError:  # somebody redacts one of these entries at this moment: the next pass finds it done
-            return 0
+        except UnavailableError as error:
+            if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            return 0  # somebody redacts one of these entries at this moment: the next pass finds it done
         return commits
 
     # -- life ------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from sojourn.errors import (
 )
 
 UNIQUE_VIOLATION: Final = "23505"
+LOCK_NOT_AVAILABLE: Final = "55P03"
 
 _ASK_AGAIN: Final = "It may have been stored or not: ask again with the same key."
 _NOTHING: Final = "Nothing was stored."

@@ -57,6 +57,8 @@ class Watching:
 class ThreadWatching(Watching):
     """For threads: one of those who wait reads what the server says, and rings for the others."""
 
+    heard: bool
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._reading = threading.Lock()
@@ -103,6 +105,8 @@ class ThreadWatching(Watching):
 
 class LoopWatching(Watching):
     """The same for the tasks of a loop."""
+
+    heard: bool
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

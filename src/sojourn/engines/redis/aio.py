@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import RedisError, ResponseError
 
 from sojourn.engines.redis.address import Address, Place
@@ -46,8 +47,8 @@ class _Waiter:
 class _Lane:
     """One connection and those who wait for it."""
 
-    def __init__(self, pool: Any, timeout: float) -> None:
-        self._connection: Any = pool.make_connection()
+    def __init__(self, connection: Any, timeout: float) -> None:
+        self._connection: Any = connection
         self._timeout = timeout
         self._waiting: list[_Waiter] = []
         self._sent: deque[_Waiter] = deque()
@@ -193,7 +194,8 @@ class LoopDriver:
     def __init__(self, place: Place, address: Address, *, sentinel: bool = False) -> None:
         options = connection_options(place, address, sentinel=sentinel)
         options["socket_timeout"] = None  # the lane's own limit costs less than one per reply
-        self._pool: Any = ConnectionPool(connection_class=SSLConnection if place.tls else Connection, **options)
+        kind: Any = SSLConnection if place.tls else Connection
+        self._make: Callable[[], Any] = partial(kind, **options)
         self._timeout = place.timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._quick, self._wide, self._patient = self._lanes()
@@ -201,7 +203,7 @@ class LoopDriver:
         self._closed = False
 
     def _lanes(self) -> tuple[_Lane, _Lane, _Lane]:
-        return _Lane(self._pool, self._timeout), _Lane(self._pool, self._timeout), _Lane(self._pool, self._timeout)
+        return _Lane(self._make(), self._timeout), _Lane(self._make(), self._timeout), _Lane(self._make(), self._timeout)
 
     @property
     def trips(self) -> int:
@@ -236,6 +238,8 @@ class LoopDriver:
     async def close(self) -> None:
         """See `Driver.close`; what was queued is carried out first, and nobody waits any more."""
         self._closed = True
+        if self._loop is not asyncio.get_running_loop():
+            return  # the loop that its connections were of has ended, and they with it
         await self._patient.abandon()
         if self._blocked is not None and not self._blocked.done():
             await asyncio.wait([self._blocked])

@@ -74,6 +74,7 @@ class Scripts:
     due: Script
     events: Script
     history: Script
+    make: Script
     stale: Script
     purge: Script
     owned: Script
@@ -110,6 +111,7 @@ def scripts() -> Scripts:
         _script("due"),
         _script("events"),
         _script("history"),
+        _script("make", flags=""),
         _script("stale"),
         _script("authors", "emptying", "purging", "purge", flags=""),
         _script("owned"),

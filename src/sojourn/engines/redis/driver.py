@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -144,8 +144,9 @@ class BlockingDriver:
     shared = False
 
     def __init__(self, place: Place, address: Address, *, sentinel: bool = False) -> None:
-        kind = SSLConnection if place.tls else Connection
-        self._pool: Any = ConnectionPool(connection_class=kind, **connection_options(place, address, sentinel=sentinel))
+        # Not the client library's pool, which counts connections that have ended among those it may still make.
+        self._kind: Any = SSLConnection if place.tls else Connection
+        self._options = connection_options(place, address, sentinel=sentinel)
         self._place = place
         self._idle: list[tuple[Any, float]] = []
         self._process = os.getpid()
@@ -159,7 +160,6 @@ class BlockingDriver:
         if self._process != os.getpid():  # a forked child must not speak on its parent's connections
             self._process, self._idle = os.getpid(), []
             self._room = threading.BoundedSemaphore(self._place.max_connections)
-            self._pool.reset()
         room = self._room
         if not room.acquire(timeout=self._place.timeout):
             return [unsent(TimeoutError(f"all {self._place.max_connections} connections are in use"))] * len(commands)
@@ -191,7 +191,7 @@ class BlockingDriver:
         try:
             connection, used = self._idle.pop()
         except IndexError:
-            connection = self._pool.make_connection()
+            connection = self._kind(**self._options)
             connection.connect()
             return connection
         if time.monotonic() - used > IDLE and not _is_alive(connection):

@@ -90,7 +90,8 @@ class Feed:
         """See `contract.Engine.changed`: the server says when there are events, on a Cluster it is asked again and again."""
         limit, asked = time.monotonic() + timeout, self._watched(session)
         check_cursor(after, len(self._talk.shards))
-        looked = tuple(self._talk.shards) if self._talk.driver.shared else asked
+        driver = self._talk.driver
+        looked = tuple(self._talk.shards) if driver.shared and not driver.divided else asked
         woken = False
         while True:
             found = dict(zip(looked, await self._numbers(looked), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sojourn.core.query import SessionQuery
@@ -16,6 +16,9 @@ from sojourn.engines.redis.talk import Talk
 _STAMP: Final = 16
 """Digits of an activity bucket, which stands before the id in a list by activity."""
 
+_SPARE: Final = 4
+"""Rows that a shard is asked for beyond twice its share of a page."""
+
 
 class Lists:
     """The lists of a store."""
@@ -24,30 +27,49 @@ class Lists:
         self._talk = talk
 
     async def page(self, query: SessionQuery) -> list[Session]:
-        """See `contract.Engine.list`."""
-        talk = self._talk
+        """See `contract.Engine.list`.
+
+        Of many shards, each is asked for its share of the page and a little more; those that may have further rows of it are
+        asked once more for all of them.
+        """
+        asked = self._talk.asked(query.tenant, query.home)
+        share = query.limit
+        if query.owner is None:  # whose sessions are mostly of one home, and so of one shard
+            share = min(query.limit, 2 * -(-query.limit // len(asked)) + _SPARE)
+        rows = dict(zip(asked, await self._rows(query, asked, share), strict=True))
         descending = query.order in ("activity", "created")
+
+        def first() -> list[str]:
+            return sorted((row for found in rows.values() for row in found), reverse=descending)[: query.limit]
+
+        taken = set(first())
+        more = [shard for shard, found in rows.items() if len(found) == share < query.limit and found[-1] in taken]
+        if more:
+            rows.update(zip(more, await self._rows(query, more, query.limit), strict=True))
+        found = await self._show((query.tenant, row[-wire.ID :]) for row in first())
+        return [session for session in found if session.state in query.states]
+
+    async def _rows(self, query: SessionQuery, shards: Sequence[Shard], limit: int) -> list[list[str]]:
+        """The first members of the query's lists in each of these shards."""
+        talk = self._talk
         arguments = (
-            b"1" if descending else b"",
+            b"1" if query.order in ("activity", "created") else b"",
             _start_of(query).encode(),
-            b"%d" % query.limit,
+            b"%d" % limit,
             (query.owner or "").encode() if query.tag is not None else b"",
             b"" if query.active_before is None else b"%d" % query.active_before,
             (query.home or "").encode(),
             b"c" if query.order in ("created", "oldest") else b"a",
         )
-        asked = talk.asked(query.tenant, query.home)
         replies = await talk.ask_all(
             [
                 talk.scripts.page.call(_lists(shard, query), b"", shard.tenant(query.tenant).encode(), *arguments)
-                for shard in asked
+                for shard in shards
             ],
-            wide=len(asked) > 1,
+            wide=len(shards) > 1,
         )
         width = wire.ID if query.order in ("created", "oldest") else _STAMP + wire.ID
-        rows = sorted((row for reply in replies for row in _cut(reply.decode(), width)), reverse=descending)
-        found = await self._show((query.tenant, row[-wire.ID :]) for row in rows[: query.limit])
-        return [session for session in found if session.state in query.states]
+        return [_cut(reply.decode(), width) for reply in replies]
 
     async def _show(self, wanted: Iterable[tuple[str, str]]) -> list[Session]:
         """Sessions by tenant and id, in this order; what is gone is left out."""

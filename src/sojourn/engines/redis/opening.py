@@ -51,10 +51,9 @@ async def _prepare(talk: Talk, *, migrate: bool) -> None:
                 f"{place.shown} has no Sojourn store yet.", hint="Run 'sojourn migrate', or open it with migrate=True."
             )
         shards = place.shards or SHARDS
-        rows = ((b"schema", SCHEMA), (b"shards", shards), (b"made", time.time_ns() // 1000))
-        made = [Command(b"HSETNX", key, name, b"%d" % value) for name, value in rows]
-        *_, found = await talk.ask_all([*made, Command(b"HGETALL", key)], wide=False)  # another may have been first
-        store = _read(talk, found)
+        rows = (b"schema", SCHEMA, b"shards", shards, b"made", time.time_ns() // 1000)
+        words = [word if isinstance(word, bytes) else b"%d" % word for word in rows]
+        store = _read(talk, await talk.ask(talk.scripts.make.call((key,), b"", b"", *words)))  # another may have been first
     _check_store(talk, store)
     talk.use_shards(store["shards"])
 

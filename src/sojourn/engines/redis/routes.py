@@ -186,7 +186,6 @@ class ClusterDriver(Routed):
     """The nodes of a Cluster; each shard of the store is in one slot."""
 
     divided = True
-    shared = False
 
     def __init__(self, place: Place, nodes: Nodes) -> None:
         super().__init__(place, nodes)

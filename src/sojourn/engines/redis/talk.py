@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError
 
 from sojourn.engines.contract import Clock
 from sojourn.engines.redis.address import Place
-from sojourn.engines.redis.commands import Command, scripts
+from sojourn.engines.redis.commands import Command, Scripts, scripts
 from sojourn.engines.redis.driver import Driver, Reply
 from sojourn.engines.redis.faults import Unanswered, translate
 from sojourn.engines.redis.keys import SHARDS, Shard, Shards
@@ -26,7 +26,7 @@ class Talk:
         self.place = place
         self.driver = driver
         self.clock = clock
-        self.scripts = scripts()
+        self.scripts: Scripts = scripts()
         self.shards: Shards = Shards(place.prefix, place.shards or SHARDS)
 
     def use_shards(self, count: int) -> None:

@@ -291,7 +291,7 @@ class EntryPages:
         self._query = query
         self._ranges = None if query is None else query.ranges
         self._found: list[Entry] = []
-        self.now = 0
+        self.now: int = 0
         """The time of the first reply, and the session as that showed it."""
         self.row: list[Any] = []
 
@@ -369,7 +369,7 @@ def _refusal(tenant: str, found: dict[str, Any]) -> Refusal:
 def read_session(tenant: str, identifier: str, row: list[Any]) -> Session:
     """A session as the scripts show it."""
     base = row[14]
-    fields = (*row[:14], None if base is None else (base[0], base[1]), row[15])
+    fields: Any = (*row[:14], None if base is None else (base[0], base[1]), row[15])
     return Session(tenant, identifier, *fields)
 
 

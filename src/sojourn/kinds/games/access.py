@@ -138,7 +138,7 @@ class Access:
         channel = channel_of(channel_id)
         asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
         if asked is not None:
-            return await self.game(await self._reader.load(made_by(asked) or ""))
+            return await self.game(await self._reader.load(made_by(asked) or await self._placement.last(channel)))
 
         async def step() -> str | Refusal:
             spot = await self.due_closed(await self._placement.spot(channel))

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
 from sojourn.core.codec import Json, check_key, check_number, check_text
+from sojourn.core.ids import is_id
 from sojourn.core.query import Page
 from sojourn.core.session import Session
 from sojourn.core.times import span
@@ -131,22 +132,27 @@ class AsyncGames:
         if asked is not None:
             return await self._swapped_again(asked, channel, own)
         shelved: list[str] = []
+        tries = 0
 
         async def step() -> str | Refusal:
+            nonlocal tries
+            tries += 1
             spot = await self._access.due_closed(await self._placement.spot(channel))
-            shelved[:] = [] if spot.view is None else [spot.view.id]
             if new is not None:
+                if spot.view is None or spot.view.id != new.id:
+                    shelved[:] = [] if spot.view is None else [spot.view.id]
                 return await self._placement.boot(spot, new, operation)
             game = await self._access.free(await self._reader.load(own or ""), channel)
             if spot.view is not None and spot.view.id == game.id:
-                if operation.key is not None:  # begun by this key, and finished by whoever came next
+                if tries > 1 or operation.key is not None:  # begun by this call or key, and finished by whoever came next
                     return game.id
                 raise ConflictError(f"the channel {channel!r} shows game {game.id} already.", holder=game.id)
+            shelved[:] = [] if spot.view is None else [spot.view.id]
             return await self._placement.show(spot, game, operation)
 
         made = await perform(step, KIND)
         before = await self._access.game(await self._reader.load(shelved[0])) if shelved else None
-        return Swapped(before, await self._access.game(await self._reader.load(made)))
+        return Swapped(before, await self._begun(made))
 
     async def exit(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """End the channel's game: an open window is cancelled, its choices stay recorded as cancelled. `resume` reopens it."""
@@ -159,7 +165,7 @@ class AsyncGames:
     async def get(self, channel_id: str | int) -> Game | None:
         """The game that a channel shows; None when it shows none."""
         view = (await self._placement.spot(channel_of(channel_id))).view
-        return None if view is None else await self._access.game(view)
+        return None if view is None else await self._access.game(await self._play.settled(view))
 
     async def load(self, game_id: str | int) -> Game:
         """Any saved game by its id, exactly that one, whatever its state."""
@@ -176,6 +182,7 @@ class AsyncGames:
         channel: str = wanted or view.data["last_channel"]
         asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
         if asked is not None:
+            await self._placement.spot(channel)  # finishes what a crash has left half done
             return await self._access.game(await self._reader.load(view.id))
 
         async def step() -> str | Refusal:
@@ -187,7 +194,7 @@ class AsyncGames:
             game = await self._access.free(await self._reader.load(view.id), channel)
             return await self._placement.show(spot, game, operation)
 
-        return await self._access.game(await self._reader.load(await perform(step, KIND)))
+        return await self._begun(await perform(step, KIND))
 
     async def list(
         self,
@@ -259,9 +266,11 @@ class AsyncGames:
         """
         who = roster.check_joining(user_id, user_name, role, seat)
         operation = _operation(key, "game.join", who.user, who.name, who.role, who.seat)
-        view = await self._access.changed(channel_id, game_id, lambda view: roster.join(view, who), operation=operation)
-        view = await self._play.start(view)
-        return record.players_of(await self._reader.with_activity(view))[who.user]
+        view = await self._access.changed(
+            channel_id, game_id, lambda view: roster.join(view, who), choices=who.role != "player", operation=operation
+        )
+        view = await self._play.start(await self._play.settled(view))
+        return record.player_of(await self._reader.with_activity(view), who.user)
 
     async def leave(
         self, channel_id: str | int | None, user_id: str | int, *, game_id: str | int | None = None, key: str | None = None
@@ -303,19 +312,20 @@ class AsyncGames:
             return None if _substituted(view, user, other.user) else roster.substitute(view, user, other)
 
         view = await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation)
-        return record.players_of(await self._reader.with_activity(view))[other.user]
+        view = await self._play.settled(view)
+        return record.player_of(await self._reader.with_activity(view), other.user)
 
     async def players(
         self, channel_id: str | int | None, *, game_id: str | int | None = None
     ) -> builtins.list[tuple[Player, Tier]]:
         """Everybody in the roster, in join order, and how lively they are."""
-        return roster.tiers(await self._reader.with_activity(await self._access.view(channel_id, game_id)))
+        return roster.tiers(await self._access.current(channel_id, game_id))
 
     async def active_players(
         self, channel_id: str | int | None, *, within: timedelta | None = None, game_id: str | int | None = None
     ) -> dict[str, Player]:
         """Who is active or idle; ``within``: only who was active so lately."""
-        view = await self._reader.with_activity(await self._access.view(channel_id, game_id))
+        view = await self._access.current(channel_id, game_id)
         oldest = None if within is None else view.now - span(within, "within")
         return {
             player.user_id: player
@@ -366,6 +376,14 @@ class AsyncGames:
         """
         return await self._lobby.invite(await self._access.view(channel_id, game_id), uses, ttl, operation_key(key))
 
+    async def find_by_code(self, code: str) -> Game:
+        """The game that a join code leads to, also one that is used up or has run out; `NotFoundError` when there is none.
+
+        It takes no use of the code, and joins nobody.
+        """
+        view, _ = await self._lobby.by_code(code)
+        return await self._access.game(view)
+
     async def join_by_code(
         self,
         code: str,
@@ -382,11 +400,11 @@ class AsyncGames:
         view, kept = await self._lobby.by_code(code)
 
         async def again() -> Player:
-            return record.players_of(view)[who.user]
+            return record.player_of(view, who.user)
 
         async def act() -> Player:
-            joined = await self._play.start(await self._lobby.join(view, kept, who))
-            return record.players_of(joined)[who.user]
+            joined = await self._play.settled(await self._lobby.join(view, kept, who))
+            return record.player_of(await self._play.start(joined), who.user)
 
         return await self._access.once(view.session.home, operation, act, again)
 
@@ -523,9 +541,8 @@ class AsyncGames:
             roster.check_actor(view, actor)
             return windows.unpaused(view) if view.place in ("held", "paused") else None
 
-        return await self._access.game(
-            await self._access.changed(channel_id, game_id, rule, operation=_operation(key, "game.unpause"))
-        )
+        view = await self._access.changed(channel_id, game_id, rule, operation=_operation(key, "game.unpause"))
+        return await self._access.game(await self._play.start(view))
 
     async def history(
         self,
@@ -589,7 +606,8 @@ class AsyncGames:
         async def act() -> Turn:
             game, told = await self._narrating.record(view, number, narration, token)
             if number == game.closed:
-                await self._play.start(game)
+                game = await self._play.start(game)
+            self._play.renew(self._access.place(channel_id, game_id), game)
             return told
 
         return await self._access.once(view.session.home, operation, act, again)
@@ -658,7 +676,8 @@ class AsyncGames:
         def rule(view: View) -> Write | None:
             return forks.rewound(view, forks.check_turn(view, to_turn, "to_turn"))
 
-        return await self._access.game(await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation))
+        view = await self._access.changed(channel_id, game_id, rule, choices=True, operation=operation)
+        return await self._access.game(await self._play.start(view))
 
     # -- following -------------------------------------------------------------------------------------------------
 
@@ -695,7 +714,11 @@ class AsyncGames:
         return NewGame(self._unit.new_id(channel), places.check_name(name), places.check_title(title), chosen, seed)
 
     async def _loaded(self, game_id: str | int) -> Game:
-        return await self._access.game(await self._reader.load(game_id))
+        return await self._access.game(await self._play.settled(await self._reader.load(game_id)))
+
+    async def _begun(self, id: str) -> Game:
+        """A game that is shown again, with its window open where its policy opens one."""
+        return await self._access.game(await self._play.start(await self._reader.load(id)))
 
     async def _shown_again(self, asked: Answer, channel: str) -> Game:
         made = made_by(asked)
@@ -704,6 +727,7 @@ class AsyncGames:
 
     async def _swapped_again(self, asked: Answer, channel: str, own: str | None) -> Swapped:
         """What a swap gave that was asked for before: its games as they are now."""
+        await self._placement.spot(channel)  # finishes what a crash has left half done
         game = await (self._shown_again(asked, channel) if own is None else self._loaded(own))
         others = [moved.id for moved in asked.moved if moved.id != game.id]
         shelved = await self._reader.find(others[0]) if others else None
@@ -734,7 +758,12 @@ class AsyncGames:
 
 
 def _own(game_id: str | int | None) -> str | None:
-    return None if game_id is None else check_key(game_id, "game_id", 128)
+    if game_id is None:
+        return None
+    own = check_key(game_id, "game_id", 128)
+    if is_id(own):
+        raise InvalidValueError(f"game_id {own!r} looks like an id that the store gives itself, and would not be found.")
+    return own
 
 
 def _actor(by: str | int | None) -> str | None:

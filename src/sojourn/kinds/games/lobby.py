@@ -166,6 +166,8 @@ class Lobby:
 
         async def step() -> View | Refusal:
             fresh = await self._reader.load(view.id)
+            if who.role != "player":
+                fresh = await self._reader.with_activity(fresh)
             write = roster.join(fresh, who)
             if who.user not in fresh.players:
                 write = _used(fresh, kept, write)

@@ -89,6 +89,8 @@ class Narrating:
                 if await self._reader.narration(view, number) != text:
                     raise ConflictError(f"turn {number} of game {view.id} is narrated already.", hint="history() has it.")
                 return view, await self._reader.turn(view, number)
+            if token is not None and view.data.get("telling", (0,))[0] != number:  # as after a rewind
+                raise LeaseLostError(f"the claim on turn {number} is not the last one.", hint="narrate() claims the next turn.")
             entry, choices = await self._reader.entries(view, number)
             people = record.people_of(view.data)
             chosen = {choice.author for choice in choices}

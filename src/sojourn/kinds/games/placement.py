@@ -88,6 +88,15 @@ class Placement:
             raise NotFoundError(f"the channel {channel!r} shows no game.", hint="boot() starts one, resume() brings one back.")
         return view
 
+    async def last(self, channel: str) -> str:
+        """The game that a channel showed before what it shows now, which may be nothing."""
+        spot = await self.spot(channel)
+        before = [] if spot.view is None else spot.view.data["before"]
+        found: str | None = spot.alias.previous if spot.alias.target is None else before[0][0] if before else None
+        if found is None:
+            raise NotFoundError(f"the channel {channel!r} shows no game.", hint="list(channel_id=…) has those it has shown.")
+        return found
+
     async def _settled(self, channel: str, alias: Alias, view: View) -> bool:
         """Finish what was begun with a channel; False when there is nothing to finish."""
         if view.data.get("coming") == channel:
@@ -110,9 +119,14 @@ class Placement:
     async def boot(self, spot: Spot, new: NewGame, operation: Operation) -> str | Refusal:
         """Make a game and show it where ``spot`` showed nothing, or in the place of what it showed."""
         out = spot.view
+        if out is not None and out.id == new.id:  # this call began it, and whoever came next has finished it
+            await self._unit.remember(spot.channel, operation.key, operation.mark)
+            return new.id
         if out is not None and out.session.home != spot.channel:
             made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
-            await self._unit.commit(spot.channel, made, what=KIND)
+            answer = await self._unit.attempt(spot.channel, made)
+            if answer.refusal is not None and answer.refusal.reason != "present":
+                return answer.refusal
             return await self.show(spot, await self._reader.load(new.id), operation)
         before = await self._before(spot, out)
         made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, before)
@@ -120,6 +134,8 @@ class Placement:
         if out is not None:
             changes.append(places.shelved(out))
         answer = await self._commit(spot.channel, changes, operation)
+        if answer.refusal is not None and answer.refusal.reason == "present":  # this call has made it in an earlier attempt
+            return await self.show(spot, await self._reader.load(new.id), operation)
         return answer.refusal or new.id
 
     async def show(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
@@ -127,10 +143,11 @@ class Placement:
         out, home = spot.view, game.session.home
         if home == spot.channel and (out is None or out.session.home == spot.channel):
             return await self._move(spot, game, out, operation)
-        claim = await self._unit.attempt(home, places.coming(game, spot.channel))
+        coming = places.coming(game, spot.channel, await self._before(spot, out))
+        claim = await self._unit.attempt(home, coming)
         if claim.refusal is not None:
             return AGAIN
-        game = after(game, places.coming(game, spot.channel), claim.moved[0], claim.now)
+        game = after(game, coming, claim.moved[0], claim.now)
         if out is not None and out.session.home != spot.channel:
             gone = await self._unit.attempt(out.session.home, places.shelved(out, goes=(spot.channel, game.id)))
             if gone.refusal is not None:

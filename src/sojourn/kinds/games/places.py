@@ -74,10 +74,10 @@ def create(
     return Create(id, KIND, data=data, counters={"authors": 0, NEED: 0}, tags=tags, bucket=BUCKET, change="booted")
 
 
-def coming(view: View, channel: str) -> Write:
-    """The intent to show a game of another home in this channel, before anything else is moved."""
+def coming(view: View, channel: str, before: list[list[Json]]) -> Write:
+    """The intent to show a game of another home in this channel, before anything else is moved; and what was shown there."""
     guard = Guard(open=False, version=view.session.version)
-    return Write(view.id, guard, set=((("coming",), channel),), change="coming")
+    return Write(view.id, guard, set=((("coming",), channel), (("before",), before)), change="coming")
 
 
 def shelved(view: View, *, goes: tuple[str, str] | None = None) -> Write:

@@ -50,6 +50,12 @@ class Play:
         """Know nothing of any game: the next press reads."""
         self._known.clear()
 
+    def renew(self, place: tuple[str, str], view: View) -> None:
+        """Know a game as an operation of this store has left it, if it is known at all: the next press need not fail first."""
+        seen = self._known.get(place)
+        if seen is not None and (seen.view.id, seen.view.session.phase) == (view.id, view.session.phase):
+            self._learn(place, Seen(view, fresh=False, spoken=seen.spoken))
+
     async def _read(self, place: tuple[str, str]) -> Seen:
         kind, name = place
         view = await (self._placement.current(name) if kind == "channel" else self._reader.load(name))
@@ -250,9 +256,9 @@ class Play:
                 return await self._reader.turn(view, wanted)
             if view.window is None or wanted != view.closed + 1:
                 raise self._nothing(view, wanted, cancelled=view.session.phase != phase)
-            tip = await engine.tip()
+            tip, now = await engine.tip(), view.session.phase
             view = await self._reader.load(view.id)
-            if view.session.phase == phase and not view.overdue and view.complete is None:
+            if view.session.phase == now and not view.overdue and view.complete is None:
                 await engine.changed(tip, self._patience(view), session=view.id)
                 view = await self._reader.load(view.id)
 

@@ -106,7 +106,7 @@ class Reader:
     async def _around(self, view: View, number: int) -> tuple[Entry, ...]:
         """Turn entries among which one is: the last few, or those between the marks before and behind it."""
         newer = view.closed - number + 1
-        if newer <= _NEAR:
+        if newer <= _NEAR and not view.data.get("cuts"):  # behind a cut, the last ones may be those that are not seen
             query = EntryQuery(None, (TURN,), last=newer)
         else:
             marks = view.data["marks"]

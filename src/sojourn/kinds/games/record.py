@@ -16,7 +16,7 @@ from sojourn.core.batch import Moved, Write
 from sojourn.core.codec import Json, Schema, check_number, decode, encode
 from sojourn.core.session import AliasKey, Entry, Session
 from sojourn.core.times import DAY, MINUTE, maybe_datetime, to_datetime
-from sojourn.errors import CorruptError, InvalidValueError, SojournError
+from sojourn.errors import CorruptError, InvalidValueError, NotFoundError, SojournError
 from sojourn.kinds.games.model import CloseReason, Game, GamePolicy, GameState, Player, Turn, Window
 from sojourn.kinds.games.transitions import Place
 
@@ -395,6 +395,14 @@ def players_of(view: View) -> dict[str, Player]:
         if pressed is not None:
             turn, at, skips = view.closed + 1, max(at, pressed.created_at), 0
         found[user] = Player(user, kept["name"], kept["joined"], to_datetime(at), turn, skips, kept["role"], kept["seat"])
+    return found
+
+
+def player_of(view: View, user: str) -> Player:
+    """Somebody in the roster; `NotFoundError` when they have gone since."""
+    found = players_of(view).get(user)
+    if found is None:
+        raise NotFoundError(f"{user!r} is not in game {view.id} any more.")
     return found
 
 

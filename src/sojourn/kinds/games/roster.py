@@ -162,7 +162,13 @@ def join(view: View, who: Joining) -> Write:
         "seat": _seat(view, who),
     }
     moved = ((RULES_COUNTER, 1),) if (again["role"], again["seat"]) != (known["role"], known["seat"]) else ()
-    return Write(view.id, guard, set=((("players", who.user), again),), add=moved, active=BUCKET, change="joined")
+    put: list[tuple[Path, Json]] = [(("players", who.user), again)]
+    counters: tuple[tuple[str, int], ...] = ()
+    if view.window is not None and who.role != "player" and who.user in view.window["expected"]:
+        rest = [name for name in view.window["expected"] if name != who.user]
+        put.append((("window", "expected"), rest))
+        counters = waiting_without(view, who.user, rest)
+    return Write(view.id, guard, set=tuple(put), add=moved, put=counters, active=BUCKET, change="joined")
 
 
 # -- going -------------------------------------------------------------------------------------------------------------
@@ -184,7 +190,7 @@ def leave(view: View, user: str, *, change: str, reason: str = "") -> Write:
     if view.window is not None and user in view.window["expected"]:
         rest = [name for name in view.window["expected"] if name != user]
         put.append((("window", "expected"), rest))
-        counters = waiting_without(view, user, len(rest))
+        counters = waiting_without(view, user, rest)
     return Write(
         view.id,
         Guard(version=view.session.version),
@@ -197,15 +203,15 @@ def leave(view: View, user: str, *, change: str, reason: str = "") -> Write:
     )
 
 
-def waiting_without(view: View, user: str, left: int) -> tuple[tuple[str, int], ...]:
-    """How many choices complete the window when this one is not waited for any more."""
+def waiting_without(view: View, user: str, rest: list[str]) -> tuple[tuple[str, int], ...]:
+    """How many choices complete the window when this one is not waited for any more, and the rest is."""
     need = view.session.counters.get(NEED, 0)
     if need == 0:
         return ()
+    chosen = {entry.author for entry in view.choices}
     if view.policy.close_when == "quorum":
-        return ((NEED, max(1, min(need, left))),)
-    chosen = any(entry.author == user for entry in view.choices)
-    return ((NEED, need if chosen else max(0, need - 1)),)
+        return ((NEED, max(1, min(need, len(chosen.union(rest))))),)
+    return ((NEED, need if user in chosen else max(0, need - 1)),)
 
 
 def substitute(view: View, user: str, other: Joining) -> Write:
@@ -234,10 +240,11 @@ def substitute(view: View, user: str, other: Joining) -> Write:
     window = view.window
     counters: tuple[tuple[str, int], ...] = ()
     if window is not None and user in window["expected"]:
-        if any(entry.author == user for entry in view.choices):
-            put.append((("window", "expected"), [name for name in window["expected"] if name != user]))
-        else:
-            put.append((("window", "expected"), [other.user if name == user else name for name in window["expected"]]))
+        chosen = {entry.author for entry in view.choices}
+        rest = [other.user if name == user else name for name in window["expected"] if name != user or user not in chosen]
+        put.append((("window", "expected"), rest))
+        if user not in chosen and other.user in chosen:  # they were in the game before, and have nothing more to bring
+            counters = waiting_without(view, user, rest)
     return Write(
         view.id,
         Guard(version=view.session.version),

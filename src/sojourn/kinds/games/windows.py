@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from sojourn.core.batch import Deadline, Guard, NewEntry, Path, Write
 from sojourn.core.codec import Json, check_text, encode
 from sojourn.core.session import Session
+from sojourn.core.times import LONGEST
 from sojourn.errors import ConflictError, InvalidValueError, SojournError
 from sojourn.kinds.games import roster
 from sojourn.kinds.games.model import ChoiceStatus, CloseReason, Press
@@ -28,6 +29,7 @@ from sojourn.kinds.games.record import (
     STRIDE,
     TURN,
     View,
+    is_told,
     merged,
     retagged,
     span_of,
@@ -89,12 +91,12 @@ def decide(view: View, press: Press, *, carried: bool = False, spoken: bool = Fa
     late = _late(view, press)
     if late is not None:
         return Refused(late)
-    carried = carried or (press.expect_turn is not None and press.expect_turn <= view.closed)
+    carried = carried if press.expect_turn is None else press.expect_turn <= view.closed
     if carried and view.policy.late == "reject":
         return Refused("late")
     window = view.window
     refused = _unfit(view, press) or _unseated(view, press)
-    if refused is None and window is None and view.policy.open_on != "first_choice":
+    if refused is None and window is None and view.policy.open_on != "first_choice" and not _begun(view):
         refused = "late"
     if refused is None and window is not None and window["options"] is not None and press.choice not in window["options"]:
         refused = "invalid"
@@ -262,9 +264,14 @@ def opened(view: View, options: list[str] | None, default: str | None) -> Write:
 
 def starts(view: View) -> bool:
     """Whether the next window opens by itself now: at the start of a turn, with somebody there."""
+    return _begun(view) and any(kept["role"] == "player" for kept in view.players.values())
+
+
+def _begun(view: View) -> bool:
+    """Whether a turn has begun whose window the policy opens: there is none yet, or the one before is narrated."""
     if view.policy.open_on != "turn_start" or view.place != "between":
         return False
-    return any(kept["role"] == "player" for kept in view.players.values())
+    return view.closed == 0 or is_told(view.data, view.closed)
 
 
 # -- standing still ----------------------------------------------------------------------------------------------------
@@ -352,6 +359,8 @@ def extended(view: View, more: int) -> Write:
     rest = left(view)
     if rest is None:
         raise ConflictError("the window has no countdown to extend.", hint="Policy: countdown=None.")
+    if rest + more > LONGEST:
+        raise InvalidValueError("a countdown lasts 1,000 years at most.")
     if view.place == "held":
         return Write(view.id, guard, set=((("window", "left"), rest + more),), change=row.change)
     assert view.session.deadline is not None  # noqa: S101  # left() has just seen it
@@ -411,7 +420,7 @@ def _filled(view: View, number: int, before: Mapping[str, str]) -> dict[str, str
     if way == "default" and default is not None:
         return {user: default for user in silent}  # noqa: C420  # its values are texts
     if way == "repeat":
-        return {user: before[user] for user in silent if user in before}
+        return {user: before[user] for user in silent if user in before and (options is None or before[user] in options)}
     if way == "random" and options:
         seed = view.data["seed"]
         return {user: Random(f"{seed}/{number}/{user}").choice(options) for user in silent}  # noqa: S311  # a game's dice

@@ -32,7 +32,7 @@ from sojourn.kinds.logins.revocation import Revocation
 from sojourn.kinds.logins.rules import KIND, Draft, Origin
 from sojourn.kinds.logins.seats import Seats, Wanted, stale
 from sojourn.kinds.logins.tokens import Token, check_own, mint
-from sojourn.shell.unit import Unit, fingerprint, operation_key, perform
+from sojourn.shell.unit import Unit, fingerprint, operation_key, perform, refused
 
 _SWEPT: Final = 500
 _NOBODY: Final = Origin()
@@ -159,12 +159,16 @@ class AsyncLogins:
         found = await self._unit.find(id, KIND)
         return None if found.session is None else rules.login_of(found.session, found.now)
 
-    async def touch(self, id: str) -> bool:
+    async def touch(self, id: str, *, key: str | None = None) -> bool:
         """Note activity now, however recent the last; False when the login is not live (nothing is revived)."""
+        operation, mark = operation_key(key), fingerprint("login.touch", id)
         found = await self._unit.find(id, KIND)
         if found.session is None:
             return False
-        answer = await self._unit.attempt(found.session.home, rules.touch(found.session, self._policy))
+        touch = rules.touch(found.session, self._policy)
+        answer = await self._unit.attempt(found.session.home, touch, key=operation, fingerprint=mark)
+        if answer.refusal is not None and answer.refusal.reason == "key":
+            raise refused(answer.refusal, KIND)
         return answer.refusal is None
 
     # -- characters ----------------------------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ class AsyncLogins:
         """
         anew, operation = bool(reauthenticated), operation_key(key)
 
-        async def step() -> tuple[str, Token, bool] | Refusal:
+        async def step() -> tuple[str, Token, str] | Refusal:
             session, now, place = await self._reader.presented(token)
             if session is None or place is None:
                 raise unknown_token()
@@ -220,9 +224,9 @@ class AsyncLogins:
             again = await self._unit.replayed(session, operation, mark, with_entry=True)
             if not rules.is_live(session, now):
                 raise closed_error(session, now)
-            secret = mint(session.id)
+            secret, given = mint(session.id), rules.kept_digests(session)[place]
             if again is not None:
-                return session.id, secret, True
+                return session.id, secret, given
             if not rules.in_grace(session, place, now):
                 raise await self._reused(session)
             digest = rules.hasher(self._policy).digest(str(secret))
@@ -230,11 +234,11 @@ class AsyncLogins:
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             if answer.refusal is not None:
                 return stale(answer.refusal, session.id)
-            return session.id, secret, answer.replayed
+            return session.id, secret, given if answer.replayed else ""
 
         id, secret, again = await perform(step, KIND)
         if again:
-            secret = await self._seats.reissue(id, self._origin)
+            secret = await self._seats.reissue(id, self._origin, again)
         return NewLogin(await self._login(id), secret)
 
     async def step_up(self, id: str, amr: Iterable[str], *, key: str | None = None) -> Login:
@@ -290,14 +294,23 @@ class AsyncLogins:
 
     async def revoke_character(self, character_id: str | int, *, reason: str = "revoked", key: str | None = None) -> int:
         """End all logins that hold a character; how many were live. Idempotent."""
-        operation_key(key)
-        character = check_key(character_id, "character_id")
-        return await self._revocation.of_character(character, rules.check_reason(reason), self._origin)
+        operation = operation_key(key)
+        character, why = check_key(character_id, "character_id"), rules.check_reason(reason)
+
+        async def end() -> int:
+            return await self._revocation.of_character(character, why, self._origin)
+
+        mark = fingerprint("login.revoke_character", character, why)
+        return await self._unit.once(rules.character_tag(character), operation, mark, end, KIND)
 
     async def revoke_all(self, *, reason: str = "revoked", key: str | None = None) -> int:
         """End every login there is when this begins, in commits of at most 500; how many were live. Idempotent."""
-        operation_key(key)
-        return await self._revocation.all(rules.check_reason(reason), self._origin)
+        operation, why = operation_key(key), rules.check_reason(reason)
+
+        async def end() -> int:
+            return await self._revocation.all(why, self._origin)
+
+        return await self._unit.once(KIND, operation, fingerprint("login.revoke_all", why), end, KIND)
 
     # -- who is there --------------------------------------------------------------------------------------------------
 
@@ -378,16 +391,20 @@ class AsyncLogins:
 
     # -- cleaning up -----------------------------------------------------------------------------------------------------
 
-    async def delete_expired(self) -> int:
+    async def delete_expired(self, *, key: str | None = None) -> int:
         """Delete every login that has expired, in bounded commits; how many."""
-        total = 0
-        while done := await self._revocation.expired(_SWEPT):
-            total += done
-        return total
 
-    async def clear(self) -> int:
+        async def delete() -> int:
+            total = 0
+            while done := await self._revocation.expired(_SWEPT):
+                total += done
+            return total
+
+        return await self._unit.once(KIND, operation_key(key), fingerprint("login.delete_expired"), delete, KIND)
+
+    async def clear(self, *, key: str | None = None) -> int:
         """Delete every login there is when this begins, with its history, in bounded commits; how many."""
-        return await self._revocation.everything()
+        return await self._unit.once(KIND, operation_key(key), fingerprint("login.clear"), self._revocation.everything, KIND)
 
     # -- steps -----------------------------------------------------------------------------------------------------------
 

@@ -80,5 +80,4 @@ class AsyncDirectory:
 
         What the logins were stays readable until it is purged; ``store.erase`` removes that too.
         """
-        operation_key(key)
-        return await self._registry.remove_user(check_key(user_id, "user_id"))
+        return await self._registry.remove_user(check_key(user_id, "user_id"), operation_key(key))

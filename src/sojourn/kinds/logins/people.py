@@ -58,10 +58,16 @@ class People:
         self._unit = unit
 
     async def person(self, user: str) -> Person:
-        """A user's record, one round trip."""
+        """A user's record, one round trip.
+
+        The time is the clock's, by which the user's logins are judged; that of the record may be ahead of it, when the record
+        was changed before a clock was set back. Then it is one more.
+        """
         found = await self._unit.follow(user, RECORD, user)
+        behind = found.session is not None and found.now <= found.session.mark
+        now = await self._unit.engine.now() if behind else found.now
         alias = found.alias or Alias(AliasKey(user, RECORD, user), None, 0)
-        return Person(user, found.now, alias, found.session)
+        return Person(user, now, alias, found.session)
 
     def changed(
         self,

@@ -167,9 +167,15 @@ class Registry:
             answer = await self._unit.attempt(person.user, Point(person.alias.key, None, person.alias.epoch))
         return answer.refusal is None
 
-    async def remove_user(self, user: str) -> bool:
+    async def remove_user(self, user: str, operation: str | None) -> bool:
         """Remove a user: signed out everywhere, characters and name free again; False when there is none."""
 
+        async def remove() -> int:
+            return int(await self._remove_user(user))
+
+        return bool(await self._unit.once(user, operation, fingerprint("directory.remove_user", user), remove, "user"))
+
+    async def _remove_user(self, user: str) -> bool:
         async def step() -> bool | Refusal:
             person = await self._people.person(user)
             if "username" not in person.data:
@@ -357,7 +363,7 @@ class Registry:
                 return None
             holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
             record = self._people.changed(person, "updated", values=values(person))
-            answer = await self._unit.attempt(person.user, *record, *map(login, holders), key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(person.user, *map(login, holders), *record, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else person.user
 
         return await perform(step, "character")
@@ -379,7 +385,7 @@ class Registry:
             gone = [rules.unbound(row, _STORE, "character_moved", Guard()) for row in holders]
             values = ((("characters", character, "moving"), user),)
             record = self._people.changed(person, "giving", values=values, deadline=Deadline(after=MINUTE))
-            answer = await self._unit.attempt(person.user, *record, *gone, key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(person.user, *gone, *record, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else person.user
 
         former = await perform(step, "character")

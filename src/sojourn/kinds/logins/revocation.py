@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sojourn.core.batch import Deadline, Delete, Guard, Point, Refusal
+from sojourn.core.batch import Change, Deadline, Delete, Guard, Point, Refusal, Write
 from sojourn.core.query import READABLE_STATES, SessionQuery
 from sojourn.core.session import Session, State
 from sojourn.core.times import MINUTE, span
@@ -20,6 +20,9 @@ from sojourn.shell.unit import Unit, fingerprint, perform, refused
 
 AT_ONCE: Final = 500
 """How many logins one commit ends at most; another writer waits for as many."""
+
+REVOKED: Final = "revoked"
+"""A counter of the user's record: how many logins the last revocation of all has ended in its own commit."""
 
 AGAIN: Final = Refusal("version")
 CLOSED: Final[tuple[State, ...]] = ("ended", "archived")
@@ -74,10 +77,11 @@ class Revocation:
         async def step() -> int | Person | Refusal:
             person = await self._people.person(user)
             if person.session is None:
+                await self._unit.remember(user, operation, mark)
                 return 0
             before = await self._unit.replayed(person.session, operation, mark)
             if before is not None:
-                return person if "revoke" in person.data else max(0, len(before.moved) - 1)
+                return person if "revoke" in person.data else sum(moved.counters.get(REVOKED, 0) for moved in before.moved[:1])
             first = await self._first(user)
             rows = [row for row in first if row.id != keep]
             if not rows:
@@ -88,12 +92,13 @@ class Revocation:
                 record = self._people.changed(
                     person, "revoking", values=((("revoke",), intent),), revoking=True, deadline=Deadline(after=MINUTE)
                 )
-                answer = await self._unit.attempt(user, *record, key=operation, fingerprint=mark)
+                answer = await self._unit.attempt(user, *_noting(record, 0), key=operation, fingerprint=mark)
                 return AGAIN if self._moved(answer.refusal) else await self._people.person(user)
             ended = [rules.closed(row, person.now, reason, origin) for row in rows]
-            record = self._people.changed(person, "revoked", revoking=True)
+            live = sum(rules.is_live(row, person.now) for row in rows)
+            record = _noting(self._people.changed(person, "revoked", revoking=True), live)
             answer = await self._unit.attempt(user, *record, *ended, key=operation, fingerprint=mark)
-            return AGAIN if self._moved(answer.refusal) else sum(rules.is_live(row, person.now) for row in rows)
+            return AGAIN if self._moved(answer.refusal) else live
 
         done: int | Person = await perform(step, KIND)
         return done if isinstance(done, int) else await self.go_on(done)
@@ -254,6 +259,11 @@ class Revocation:
 def has_moves(person: Person) -> bool:
     """Whether a character of the user is on its way to another."""
     return any("moving" in row for row in person.data.get("characters", {}).values())
+
+
+def _noting(record: Sequence[Change], live: int) -> tuple[Change, ...]:
+    """A change of a user's record that also says how many were live, for whoever asks again with the same operation id."""
+    return tuple(replace(change, put=((REVOKED, live),)) if isinstance(change, Write) else change for change in record)
 
 
 def _by_home(rows: Sequence[Session]) -> dict[str, list[Session]]:

@@ -86,11 +86,12 @@ def check_amr(amr: object) -> tuple[str, ...]:
     """Authentication methods, each once."""
     if isinstance(amr, str) or not isinstance(amr, Iterable):
         raise InvalidValueError(f"amr must be a list of methods, got {amr!r}.", hint="For example ['pwd', 'otp'] (RFC 8176).")
-    methods = tuple(dict.fromkeys(amr))
-    for method in methods:
+    given = tuple(amr)
+    for method in given:
         if not isinstance(method, str) or not 0 < len(method) <= 32 or not method.isprintable():
             raise InvalidValueError(f"a method of amr is text of 1 to 32 printable characters, got {method!r}.")
         check_text(method, "amr")
+    methods = tuple(dict.fromkeys(given))
     if len(methods) > 16:
         raise LimitError(f"amr has at most 16 methods, this one has {len(methods)}.")
     return methods
@@ -349,12 +350,26 @@ def is_touch_due(session: Session, now: int, policy: LoginPolicy) -> bool:
 
 
 def rotated(
-    session: Session, now: int, secret: str, origin: Origin, policy: LoginPolicy, *, anew: bool, change: str = "rotated"
+    session: Session,
+    now: int,
+    secret: str,
+    origin: Origin,
+    policy: LoginPolicy,
+    *,
+    anew: bool,
+    change: str = "rotated",
+    keep: str = "",
 ) -> Write:
-    """Another secret. The one before answers a little longer; after a privilege change (``anew``) not at all."""
+    """Another secret. The one before answers a little longer; after a privilege change (``anew``) not at all.
+
+    ``keep``: the digest of the token that somebody still has who has asked several times, and is not forgotten.
+    """
     grace = 0 if anew else span(policy.rotate_grace)
     data, counters = data_of(session), session.counters
     before = [[digest, min(until, now) if anew else until] for digest, until in data.get("retired", ())]
+    retired = [[data["secret"], now + grace], *before]
+    kept = [row for row in retired if row[0] == keep]
+    retired = [*[row for row in retired if row[0] != keep][: RETIRED - len(kept)], *kept]
     deadline = _slid(session)
     if anew and "until" not in counters:
         limits = [counters[name] for name in ("idle", "absolute") if name in counters]
@@ -363,7 +378,7 @@ def rotated(
         session.id,
         replace(OPEN, version=session.version),
         (audit(change, origin, "reauthenticated" if anew else ""),),
-        set=((("secret",), secret), (("retired",), [[data["secret"], now + grace], *before][:RETIRED])),
+        set=((("secret",), secret), (("retired",), retired)),
         stamp=("authenticated_at", "renewed_at") if anew else (),
         deadline=deadline,
         active=bucket_of(policy),

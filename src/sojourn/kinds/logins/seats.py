@@ -1,7 +1,8 @@
 """Signing in and taking a character: what is decided from a list of the user's other logins.
 
 The user's record is read first, then the list, and the commit names the record's version: whoever signs in or takes a
-character moves it, so of two that decided from the same list one decides again.
+character moves it, so of two that decided from the same list one decides again. It comes last in the commit: its time may be
+ahead of the clock, when that was set back, and what comes behind it would be as late.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from sojourn.core.batch import Answer, Change, Create, Delete, Point, Refusal, Write
+from sojourn.core.batch import Answer, Change, Create, Delete, Guard, Point, Refusal, Write
 from sojourn.core.ids import home_number, home_of
 from sojourn.core.session import Alias, Session
 from sojourn.errors import ConflictError, KeyReusedError
@@ -94,7 +95,7 @@ class Seats:
         create = rules.create(made, user, chosen, data, self._policy, person.generation)
         exact = place is not None or self._policy.max_per_user is not None
         record = self._people.changed(person, "signed_in", exact=exact, stamp=("last_login",))
-        answer = await self._unit.attempt(user, create, *record, *others, key=operation, fingerprint=mark)
+        answer = await self._unit.attempt(user, create, *others, *record, key=operation, fingerprint=mark)
         if answer.refusal is None:
             return answer.moved[0].id, token, answer
         if claim is not None and answer.refusal.reason == "present":
@@ -136,14 +137,17 @@ class Seats:
             raise KeyReusedError("this key was used with another token.", hint="Use a new key for a new operation.")
         return id, Token(own)
 
-    async def reissue(self, id: str, origin: Origin) -> Token:
-        """Another token for the same login, since nobody knows whether the last one arrived; that one has its grace."""
+    async def reissue(self, id: str, origin: Origin, presented: str = "") -> Token:
+        """Another token for the same login, since nobody knows whether the last one arrived; that one has its grace.
+
+        ``presented``: the digest of the one that was asked with, which goes on to be known however often that is.
+        """
 
         async def step() -> Token | Refusal:
             session, now = await self._reader.live(id)
             token = mint(id)
             digest = self._hasher.digest(str(token))
-            write = rules.rotated(session, now, digest, origin, self._policy, anew=False, change="reissued")
+            write = rules.rotated(session, now, digest, origin, self._policy, anew=False, change="reissued", keep=presented)
             answer = await self._unit.attempt(session.home, write)
             return stale(answer.refusal) if answer.refusal is not None else token
 
@@ -167,7 +171,7 @@ class Seats:
             shared, others = await self._beside(person, arrival, origin)
             create = rules.arrived(arrival, digests[0], person.generation, origin, self._policy, shared=shared)
             record = [_signed_in(change, person, arrival.created_at) for change in self._people.changed(person, "imported")]
-            answer = await self._unit.attempt(arrival.user, create, *record, *others)
+            answer = await self._unit.attempt(arrival.user, create, *others, *record)
             refusal = answer.refusal
             if refusal is None:
                 return "landed"
@@ -236,15 +240,16 @@ class Seats:
             others += [rules.closed(one, person.now, "expired", origin) for one in dead]
             bind = rules.bound(session, place, origin, shared=shared)
             record = self._people.changed(person, "seated")
-            answer = await self._unit.attempt(user, bind, *record, *others, key=operation, fingerprint=mark)
+            answer = await self._unit.attempt(user, bind, *others, *record, key=operation, fingerprint=mark)
             return stale(answer.refusal, id) if answer.refusal is not None else True
 
         await perform(step, KIND)
 
 
 def _parted(rows: list[Session], now: int) -> tuple[list[Session], list[Session]]:
-    """Live ones, and those that have expired."""
-    return [row for row in rows if rules.is_live(row, now)], [row for row in rows if not rules.is_live(row, now)]
+    """Live ones, and those that have expired, each by its own time."""
+    live = [row for row in rows if rules.is_live(row, max(now, row.mark))]
+    return live, [row for row in rows if row not in live]
 
 
 def _signed_in(change: Change, person: Person, at: int) -> Change:
@@ -269,7 +274,7 @@ def _make_way(holders: list[Session], character: Character, conflict: OnConflict
             holder=holders[0].id,
         )
     if conflict == "take_over":
-        return False, [rules.unbound(one, origin, "taken_over", guard=rules.OPEN) for one in holders]
+        return False, [rules.unbound(one, origin, "taken_over", guard=Guard()) for one in holders]
     return True, [rules.sharing(one) for one in holders if not rules.data_of(one).get("shared")]
 
 

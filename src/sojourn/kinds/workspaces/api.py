@@ -66,9 +66,12 @@ class AsyncWorkspaces:
         """
         new = rules.new_workspace(self._policy, role, name, actor, metadata, system=False)
         operation = operation_key(key)
-        project = self._reader.project_id(project_id)
-        plan = await self._pointing.plan(pointer, replace, project_id)
-        made, again = await self._starting.make(project, new, operation, fingerprint("workspace.start", *new.asked))
+        project, mark = self._reader.project_id(project_id), fingerprint("workspace.start", *new.asked)
+        before = await self._starting.before(project, operation, mark)
+        if before is not None and not before.live:
+            return before
+        plan = await self._pointing.plan(pointer, replace, project_id, "" if before is None else before.id)
+        made, again = (before, True) if before is not None else await self._starting.make(project, new, operation, mark)
         try:
             return await self._pointing.point(made, plan)
         except BaseException:
@@ -218,7 +221,7 @@ class AsyncWorkspaces:
         found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project)
         if not rules.is_open(found, now):
             raise self._reader.over(found, now)
-        plan = await self._pointing.plan(pointer, replace, project)
+        plan = await self._pointing.plan(pointer, replace, project, found.id)
         if insist:
             plan = await self._pointing.insist(plan, self._reader.shown(found, now), project)
         made = await self._pointing.point(await self._touch((found, now)), plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from sojourn.core.batch import Answer, Refusal
 from sojourn.core.session import Session
@@ -15,6 +15,8 @@ from sojourn.kinds.workspaces.model import Claim, WorkspacePolicy
 from sojourn.kinds.workspaces.project import LAST, UNTIL, Project, overlapping
 from sojourn.kinds.workspaces.reader import Reader
 from sojourn.shell.unit import Unit, perform
+
+_OVER: Final = ("ended", "archived", "expired")
 
 
 class Claiming:
@@ -42,8 +44,11 @@ class Claiming:
             claim = self._made(session, resource, ttl, fence, expires_at)
             kept = project.with_claim(claim, expires_at, [*gone, *project.run_out()])
             touch = rules.touched(session.id, self._policy, lease)
-            answer = await self._unit.attempt(session.home, *kept, touch, key=operation, fingerprint=mark)
+            # The session first: the project's time may be ahead of the clock, and the session would be as late behind it.
+            answer = await self._unit.attempt(session.home, touch, *kept, key=operation, fingerprint=mark)
             if answer.refusal is not None:
+                if answer.refusal.id == session.id and answer.refusal.reason in _OVER:
+                    raise self._reader.refused(answer.refusal, answer.now)
                 return answer.refusal
             return self.asked(session, resource, ttl, answer) if answer.replayed else claim
 
@@ -51,7 +56,7 @@ class Claiming:
 
     def asked(self, session: Session, resource: str, ttl: timedelta, answer: Answer) -> Claim:
         """The claim that an operation id has made."""
-        given = answer.moved[0].counters
+        given = next(moved.counters for moved in answer.moved if UNTIL in moved.counters)
         return self._made(session, resource, ttl, given[LAST], given[UNTIL])
 
     @staticmethod

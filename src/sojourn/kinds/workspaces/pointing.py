@@ -108,8 +108,11 @@ class Pointing:
 
     # -- what is left there ----------------------------------------------------------------------------------------
 
-    async def plan(self, pointer: object, replace: object, project: object) -> Plan:
-        """Decide where a session will be pointed at; `PointerHeldError` where that is known to be refused."""
+    async def plan(self, pointer: object, replace: object, project: object, session: str = "") -> Plan:
+        """Decide where a session will be pointed at; `PointerHeldError` where that is known to be refused.
+
+        ``session``: its id, when it is there already: the pointer that it has is no reason against it.
+        """
         if pointer not in _CHOICES:
             raise InvalidValueError(
                 f"pointer must be 'auto', 'terminal', 'project' or None, got {pointer!r}.",
@@ -129,10 +132,10 @@ class Pointing:
             raise InvalidValueError("there is neither an agent nor a terminal here.", hint="Set SOJOURN_AGENT to a name.")
         if pointer == "terminal" or (pointer == "auto" and key is not None):
             return Plan("terminal", asked=pointer == "terminal")
-        return await self._project_plan(Plan("project", bool(replace), asked=pointer == "project"))
+        return await self._project_plan(Plan("project", bool(replace), asked=pointer == "project"), session)
 
-    async def _project_plan(self, plan: Plan) -> Plan:
-        holder = None if plan.replace else await self._holder()
+    async def _project_plan(self, plan: Plan, session: str) -> Plan:
+        holder = None if plan.replace else await self._holder(but=session)
         if holder is None:
             return plan
         if plan.asked:

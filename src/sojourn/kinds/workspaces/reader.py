@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 from sojourn.core.batch import Refusal
+from sojourn.core.codec import told
 from sojourn.core.ids import is_id
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, SessionQuery
 from sojourn.core.session import Session, Snapshot, State
@@ -218,4 +219,4 @@ class Reader:
     def unknown(reference: str) -> NotFoundError:
         """No session is meant by a reference."""
         hint = f"'sojourn workspace list' shows those at work; an id's tail has at least {rules.TAIL} characters."
-        return NotFoundError(f"there is no workspace {reference[:200]!r} here.", hint=hint)
+        return NotFoundError(f"there is no workspace {told(reference)} here.", hint=hint)

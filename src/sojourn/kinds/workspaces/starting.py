@@ -28,6 +28,11 @@ class Starting:
         self._policy = policy
         self._reader = reader
 
+    async def before(self, project: str, operation: str | None, mark: str) -> Workspace | None:
+        """What an operation id has started already; None when it has started nothing."""
+        answer = await self._unit.asked(project, operation, mark, KIND)
+        return None if answer is None else await self._first(answer.moved[0].id)
+
     async def make(self, project: str, new: NewWorkspace, operation: str | None, mark: str) -> tuple[Workspace, bool]:
         """A session and its name in one commit, and whether that was done before under this operation id.
 
