@@ -213,6 +213,54 @@ def test_everything_is_cleared(people: dict[str, str]) -> None:
     assert all(mud.get_session_by_id(one) is None for one in tokens)
 
 
+@pytest.mark.parametrize("name", ["", "nobody", "a\0b", "x" * 5000])
+def test_what_nobody_is_called_is_unknown(people: dict[str, str], token: str, name: str) -> None:
+    assert mud.create_session(name, token) is False
+
+
+def test_of_the_others_that_are_replaced_expired_ones_go_too(
+    store: Store, people: dict[str, str], token: str, clock: ManualClock
+) -> None:
+    mud.create_session("ann", "expired")
+    mud.create_session("bo", "another's")
+    clock.advance(timedelta(hours=9))
+    mud.configure(store, allow_multiple_sessions=False)
+    assert mud.get_session_by_id("expired") is not None
+    assert mud.create_session("ann", token) is True
+    assert mud.get_session_by_id("expired") is None
+    assert mud.get_session_by_id("another's") is not None
+
+
+def test_activity_is_exact_and_logins_are_recorded(
+    store: Store, people: dict[str, str], token: str, clock: ManualClock
+) -> None:
+    mud.create_session("ann", token)
+    ann = store.directory.user(people["ann"])
+    assert ann is not None
+    assert ann.last_login_at == clock()
+    for _ in range(3):
+        clock.advance(timedelta(seconds=2))
+        assert mud.update_session_activity(token) is True
+        row = mud.get_session_by_id(token)
+        assert row is not None
+        assert row["last_activity"] == f"{clock():%Y-%m-%d %H:%M:%S}"
+
+
+def test_an_expired_session_gets_no_character(people: dict[str, str], token: str, clock: ManualClock) -> None:
+    mud.create_session("ann", token)
+    clock.advance(timedelta(hours=9))
+    assert mud.set_session_character(token, people["reed"], world_id="web") is False  # type: ignore[arg-type]  # text here
+    assert mud.clear_all_sessions() == 1
+
+
+def test_nothing_is_done_without_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mud, "_configured", [])
+    with pytest.raises(mud.DatabaseReadError, match="configure"):
+        mud.get_active_session_count()
+    with pytest.raises(mud.DatabaseWriteError, match="configure"):
+        mud.clear_all_sessions()
+
+
 def test_a_store_that_fails_raises(people: dict[str, str], store: Store, token: str) -> None:
     store.close()
     with pytest.raises(mud.DatabaseReadError) as caught:

@@ -28,7 +28,7 @@ class _Lock(asyncio.Lock):
 
     def __init__(self) -> None:
         super().__init__()
-        self.users = 0
+        self.users: int = 0
 
     async def acquire(self) -> Literal[True]:
         """As the lock's own."""

@@ -71,12 +71,12 @@ class GameSession:
     """
 
     def __init__(self, channel_id: str, game_name: str = "", game_id: str | None = None) -> None:
-        self.channel_id = str(channel_id)
-        self.game_name = game_name
-        self.game_id = game_id or _mint()
-        self.active = False
-        self.turn_number = 0
-        self.title_screen_url = ""
+        self.channel_id: str = str(channel_id)
+        self.game_name: str = game_name
+        self.game_id: str = game_id or _mint()
+        self.active: bool = False
+        self.turn_number: int = 0
+        self.title_screen_url: str = ""
         self.players: dict[str, PlayerState] = {}
         self.pending_choices: dict[str, str] = {}
         self.countdown_task: asyncio.Task[Any] | None = None

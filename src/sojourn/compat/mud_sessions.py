@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, ParamSpec, TypeVar
 
 from sojourn.core.codec import check_key
-from sojourn.errors import EndedError, ExpiredError, InvalidValueError, NotFoundError, SojournError
+from sojourn.errors import EndedError, ExpiredError, InvalidValueError, LimitError, NotFoundError, SojournError
 from sojourn.kinds.logins.api import AsyncLogins
 from sojourn.kinds.logins.model import Login, LoginPolicy
 from sojourn.shell.bridge import run_sync, settle
@@ -279,7 +279,7 @@ def _may_be_a_name(name: object) -> bool:
     """Whether anybody can be called this: what no directory takes is nobody's name."""
     try:
         check_key(name, "username", 512)
-    except InvalidValueError:
+    except (InvalidValueError, LimitError):
         return False
     return True
 
