@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sojourn import NotFoundError, Store
+from sojourn import InvalidValueError, NotFoundError, SojournError, Store
 from sojourn.compat.openjarvis_sessions import Session, SessionIdentity, SessionMessage, SessionStore
 from sojourn.testing.clocks import ManualClock
 
@@ -149,6 +149,60 @@ def test_threads_share_a_store(sessions: SessionStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: sessions.save_message(id, "user", f"m{number}"), range(80)))
     assert sorted(item.content for item in sessions.get_or_create("u").messages) == sorted(f"m{n}" for n in range(80))
+
+
+def test_the_handle_that_was_told_last_is_shown(sessions: SessionStore) -> None:
+    sessions.get_or_create("one", channel="web", channel_user_id="w1")
+    sessions.get_or_create("two", channel="web", channel_user_id="w2")
+    for told in ("w1", "w3"):
+        two = sessions.get_or_create("two", channel="web", channel_user_id=told)
+        assert two.identity == SessionIdentity("two", "", {"web": told})
+        assert two.metadata == {}
+    sessions.link_channel(two.session_id, "web", "w1")
+    sessions.link_channel(two.session_id, "web", "w4")
+    assert sessions.get_or_create("two").identity == SessionIdentity("two", "", {"web": "w4"})
+    assert sessions.get_or_create("one").identity == SessionIdentity("one", "", {"web": "w1"})
+
+
+def test_an_age_of_nothing_or_less(store: Store) -> None:
+    sessions = SessionStore(store, max_age_hours=0)
+    first = sessions.get_or_create("u").session_id
+    assert sessions.get_or_create("u").session_id != first
+    assert sessions.list_sessions() == []
+    assert len(sessions.list_sessions(active_only=False)) == 2
+    assert sessions.decay(-5) == 2
+    assert SessionStore(store, max_age_hours=-1).get_or_create("u").messages == []
+
+
+def test_consolidating_what_is_not_there_or_short_is_nothing(sessions: SessionStore) -> None:
+    for unknown in ("", "0123456789abcdef", "01M7W40082HS4BJZHK380F2DNN"):
+        sessions.consolidate(unknown)
+    id = sessions.get_or_create("u").session_id
+    sessions.consolidate(id)
+    sessions.save_message(id, "user", "only one")
+    sessions.consolidate(id)
+    assert [item.content for item in sessions.get_or_create("u").messages] == ["only one"]
+
+
+def test_more_messages_than_a_page_are_all_loaded(store: Store) -> None:
+    sessions = SessionStore(store, consolidation_threshold=10_000)
+    id = sessions.get_or_create("u").session_id
+    for number in range(420):
+        store.conversations.append(id, "user", str(number))
+    assert [item.content for item in sessions.get_or_create("u").messages] == [str(number) for number in range(420)]
+
+
+def test_what_is_wrong_is_said(store: Store) -> None:
+    with pytest.raises(InvalidValueError, match="from 2"):
+        SessionStore(store, consolidation_threshold=1)
+    sessions = SessionStore(store)
+    with pytest.raises(InvalidValueError, match="user_id must not be empty"):
+        sessions.get_or_create("")
+    closed = SessionStore("memory:")
+    closed.close()
+    closed.close()
+    with pytest.raises(SojournError):
+        closed.get_or_create("u")
 
 
 # -- its own database --------------------------------------------------------------------------------------------------

@@ -186,6 +186,29 @@ def test_bad_input_says_what_is_wrong(db: SessionDB) -> None:
         SessionDB(7)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 200, "a\nb"])
+def test_what_nothing_can_be_called_is_absent(db: SessionDB, name: str) -> None:
+    assert db.get_session(name) is None
+    assert db.set_active(name, True) is False
+    assert db.update_session_metadata(name, {"a": 1}) is False
+    assert db.delete_session(name) is False
+    assert db.get_context(name) == []
+    with pytest.raises(InvalidNameError):
+        db.create_session(name)
+
+
+def test_an_end_that_is_over_stays_known(db: SessionDB, clock: ManualClock) -> None:
+    db.create_session("a")
+    stamps = []
+    for active in (True, False, True):
+        clock.advance(timedelta(seconds=5))
+        db.set_active("a", active)
+        stamps.append(clock().isoformat(timespec="seconds"))
+    record = db.get_session("a")
+    assert record is not None
+    assert record.metadata == {"active": True, "updated_at": stamps[2], "resumed_at": stamps[2], "ended_at": stamps[1]}
+
+
 def test_scopes_are_apart(store: Store) -> None:
     SessionDB(store, scope="one").create_session("a")
     assert SessionDB(store, scope="two").get_session("a") is None

@@ -183,3 +183,19 @@ def test_many_who_create_at_once_are_all_there(store: Store, root: Path) -> None
 
 def test_an_unknown_session_is_not_found_by_others_names() -> None:
     assert issubclass(tkt.OrphanPointerError, NotFoundError)
+
+
+def test_the_end_of_what_is_over_is_its_id(store: Store, root: Path, clock: ManualClock) -> None:
+    made = tkt.create("architect", "one", store, root)
+    clock.advance(timedelta(hours=5))
+    assert tkt.end(root, store) == made.id
+    with pytest.raises(tkt.ExpiredSessionError) as caught:
+        tkt.load_active(root, store)
+    assert caught.value.session.expired_at is not None
+    assert caught.value.session.expired_at <= clock()
+
+
+@pytest.mark.parametrize("id", ["", " ", "no such id", "01M7W40082HS4BJZHK380F2DNN"])
+def test_expiring_what_is_not_there_is_nothing(store: Store, id: str) -> None:
+    tkt.expire_by_id(id, store)
+    assert tkt.count_active(store) == {}

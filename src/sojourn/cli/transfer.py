@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sojourn.cli.call import Call
-from sojourn.cli.exits import MissingFileError
+from sojourn.cli.exits import MissingFileError, UsageError
 from sojourn.cli.files import write_file
 from sojourn.cli.output import Progress, standard_lines
 from sojourn.cli.parser import Parser
@@ -20,15 +20,27 @@ from sojourn.sessions import KINDS
 if TYPE_CHECKING:
     from sojourn.sync.store import Store
 
+FORMATS: Final = ("openjarvis", "tenets", "gamegirl")
+"""Programs that Sojourn can hand its sessions back to."""
+
 
 def fill(name: str, parser: Parser) -> None:
     """Add what the command takes."""
     if name == "export":
         parser.description = (
             "Write sessions as JSON lines, as they are stored: ids, entries, links, everything that load needs\n"
-            "to make the same sessions in another store."
+            "to make the same sessions in another store. With FORMAT: what another program keeps, as that program does,\n"
+            "in a new file or, for gamegirl, on a Redis server without its keys; what it has no place for is named."
         )
-        parser.examples("sojourn export --output all.jsonl\nsojourn export --owner alice > alice.jsonl")
+        parser.examples(
+            "sojourn export --output all.jsonl\nsojourn export --owner alice > alice.jsonl\n"
+            "sojourn export openjarvis sessions.db\nsojourn export gamegirl redis://localhost:6379/1"
+        )
+        parser.add_argument("format", metavar="FORMAT", nargs="?", choices=FORMATS, help=f"one of: {', '.join(FORMATS)}")
+        parser.add_argument(
+            "target", metavar="TARGET", nargs="?", help="the new file, or the server, that FORMAT is written to"
+        )
+        parser.add_argument("--scope", metavar="SCOPE", help="with tenets: the scope (default: the scope 'default')")
         parser.add_argument("--owner", metavar="USER", help="only this person's")
         parser.add_argument("--kind", metavar="KIND", action="append", choices=KINDS, help="only this kind; may be repeated")
         parser.add_argument(
@@ -50,6 +62,13 @@ def fill(name: str, parser: Parser) -> None:
 def export(call: Call) -> None:
     """``export``."""
     given = call.arguments
+    if given.format is not None:
+        from sojourn.cli.exports import export_as
+
+        export_as(call)
+        return
+    if given.scope is not None:
+        raise UsageError("--scope belongs to tenets.", hint="sojourn export tenets tenets.db --scope my-project")
     store = call.store()
     lines = store.export(kinds=given.kind or KINDS, owner=given.owner)
     if given.output is None:

@@ -8,7 +8,7 @@ whole table.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from sojourn.core.query import READABLE_STATES, SessionQuery
 from sojourn.errors import ConflictError, NotFoundError
 from sojourn.formats.openjarvis import former_id, import_openjarvis
 from sojourn.formats.openjarvis_plan import FORMAT
+from sojourn.formats.report import Progress
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import Conversation, ConversationPolicy, Message, Messages
 from sojourn.kinds.conversations.rules import KIND, fold_threshold
@@ -90,14 +91,14 @@ class SessionStore:
         self, db_path: Source = DEFAULT_PATH, *, max_age_hours: float = 24.0, consolidation_threshold: int = 100
     ) -> None:
         policy = ConversationPolicy(
-            max_age=timedelta(hours=max_age_hours),
+            max_age=_hours(max_age_hours),
             fold_above=consolidation_threshold,
             carry_summary=False,
             summarise=_summary,
         )
-        self._max_age = timedelta(hours=max_age_hours)
+        self._max_age = _hours(max_age_hours)
         self._threshold = fold_threshold(policy)
-        self._store, self._owned = opened(db_path, table="sessions", column="channel_ids", bring=import_openjarvis)
+        self._store, self._owned = opened(db_path, table="sessions", column="channel_ids", bring=_bring)
         self._aio = AsyncConversations(self._store._aio._unit, policy)
         self._talks = Conversations(self._aio)
         self._former: dict[str, str] = {}
@@ -123,7 +124,11 @@ class SessionStore:
             mine = self._talks.get_or_create(user_id, display_name=display_name)
             self._talks.update(mine.id, {_OWN_HANDLE + channel: handle})
             found = self._whole(mine.id)
-        return _session(found, found.messages)
+        else:
+            if handle and _OWN_HANDLE + channel in found.metadata:  # another one before, which somebody else holds
+                self._talks.update(found.id, unset=[_OWN_HANDLE + channel])
+                found = self._whole(found.id)
+        return as_session(found, found.messages)
 
     def save_message(
         self,
@@ -141,42 +146,52 @@ class SessionStore:
             self._talks.consolidate(id)
 
     def consolidate(self, session_id: str) -> None:
-        """Fold the older half into one summary, which stands where it was."""
-        self._talks.consolidate(self._id(session_id))
+        """Fold the older half into one summary, which stands where it was; an unknown session: nothing."""
+        try:
+            id = self._id(session_id)
+        except NotFoundError:
+            return
+        self._talks.consolidate(id)
 
     def decay(self, max_age_hours: float | None = None) -> int:
         """Remove from every list what has had no message for so long (0: everything); how many. It stays readable."""
-        return self._talks.decay(self._max_age if max_age_hours is None else timedelta(hours=max_age_hours))
+        return self._talks.decay(self._max_age if max_age_hours is None else _hours(max_age_hours))
 
     def link_channel(self, session_id: str, channel: str, channel_user_id: str) -> None:
         """Link a handle; an unknown session: nothing. One that another user holds is recorded on this session only."""
         try:
-            self._talks.link_channel(self._id(session_id), channel, channel_user_id)
+            id = self._id(session_id)
+        except NotFoundError:
+            return
+        try:
+            linked = self._talks.link_channel(id, channel, channel_user_id)
         except NotFoundError:
             return
         except ConflictError as error:
             if error.holder is None:
                 raise
-            self._talks.update(self._id(session_id), {_OWN_HANDLE + channel: channel_user_id})
+            self._talks.update(id, {_OWN_HANDLE + channel: channel_user_id})
+            return
+        if _OWN_HANDLE + channel in linked.metadata:
+            self._talks.update(id, unset=[_OWN_HANDLE + channel])
 
     def list_sessions(self, *, active_only: bool = True, limit: int = 50) -> list[Session]:
         """Sessions without their messages, newest activity first; ``active_only``: those that are not past their age."""
         since = run_sync(self._store._aio._unit.engine.now()) / 1e6 - self._max_age.total_seconds()
         found: list[Session] = []
-        for item in self._all(active_only):
-            if len(found) >= limit:
+        for item in self._all():
+            if len(found) >= limit or (active_only and item.last_activity_at.timestamp() <= since):
                 break
-            session = _session(item, Messages())
-            if not active_only or session.last_activity > since:
-                found.append(session)
+            found.append(as_session(item, Messages()))
         return found
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    def _all(self, active_only: bool) -> Iterator[Conversation]:
+    def _all(self) -> Iterator[Conversation]:
+        """Every conversation that was not archived, newest activity first."""
         after: str | None = None
         while True:
-            page = self._talks.list(active_only=active_only, limit=100, after=after)
+            page = self._talks.list(active_only=False, limit=100, after=after)
             yield from (item for item in page.items if item.state != "archived")
             if page.next is None:
                 return
@@ -193,10 +208,10 @@ class SessionStore:
         return self._threshold is not None and session.counters.get(self._threshold[0], 0) > self._threshold[1]
 
     def _id(self, session_id: str) -> str:
-        """The conversation of an id of ours, or of one that an import brought."""
-        if is_id(session_id):
-            return session_id
+        """The conversation of an id of this store, or of one that an import brought."""
         known = self._former.get(session_id)
+        if known is None and is_id(session_id) and self._talks.get(session_id) is not None:
+            known = self._former[session_id] = session_id
         if known is None:
             unit = self._store._aio._unit
             query = SessionQuery(unit.tenant, (KIND,), READABLE_STATES, tag=former_id(session_id), order="created", limit=1)
@@ -207,11 +222,20 @@ class SessionStore:
         return known
 
 
+def _bring(store: Store, file: Path, progress: Progress) -> None:
+    import_openjarvis(store, file, progress=progress)
+
+
+def _hours(age: float) -> timedelta:
+    """An age; one below nothing is nothing."""
+    return timedelta(hours=max(0.0, age))
+
+
 def _summary(messages: Messages) -> str:
     return SUMMARY + extractive(messages).removeprefix(HEADING)
 
 
-def _session(talk: Conversation, messages: Messages) -> Session:
+def as_session(talk: Conversation, messages: Iterable[Message]) -> Session:
     """A conversation as the original shows it: an imported one under the id it had there."""
     metadata = dict(talk.metadata)
     about = metadata.pop(FORMAT, None)
@@ -219,7 +243,7 @@ def _session(talk: Conversation, messages: Messages) -> Session:
     channels = {str(channel): str(handle) for channel, handle in known.get("unlinked", ())}
     channels.update(talk.identity.channel_ids)
     for name in [name for name in metadata if name.startswith(_OWN_HANDLE)]:
-        channels.setdefault(name.removeprefix(_OWN_HANDLE), metadata.pop(name))
+        channels[name.removeprefix(_OWN_HANDLE)] = metadata.pop(name)
     return Session(
         known.get("session_id") or talk.id,
         SessionIdentity(talk.identity.user_id, talk.identity.display_name, channels),

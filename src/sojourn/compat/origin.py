@@ -7,25 +7,33 @@ a matter of changing the import again.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import sojourn.sync.opening as opening
 from sojourn.core.batch import Point
 from sojourn.core.session import AliasKey
-from sojourn.errors import CorruptError, InvalidValueError
+from sojourn.errors import CorruptError, InvalidValueError, LeaseHeldError
+from sojourn.formats.report import Progress
 from sojourn.formats.source import columns, open_source
 from sojourn.shell.bridge import run_sync
+from sojourn.shell.lease import Lease
 from sojourn.sync.store import Store
 
 _MARK: Final = "compat.imported"
+_BESIDE: Final = ".sojourn.db"
+_TTL: Final = timedelta(seconds=30)
+_PAUSE: Final = 0.05
+
+Bring: TypeAlias = Callable[[Store, Path, Progress], object]
+"""Imports a file into a store, and says how far it is."""
 
 
-def opened(
-    source: Any, *, table: str, column: str, bring: Callable[[Store, Path], object], **options: Any
-) -> tuple[Store, bool]:
+def opened(source: Any, *, table: str, column: str, bring: Bring, **options: Any) -> tuple[Store, bool]:
     """The store that ``source`` means, and whether it was opened here and is closed with the drop-in.
 
     ``source``: a `Store`, a URL, or the path of the original's database (told by ``table`` having ``column``), which
@@ -43,7 +51,7 @@ def opened(
     original = file.is_file() and _has(file, table, column)
     if file.is_file() and not original:
         return opening.open(_url(file), **options), True
-    beside = file.with_name(f"{file.stem}.sojourn.db")
+    beside = file if file.name.endswith(_BESIDE) else file.with_name(file.stem + _BESIDE)
     beside.parent.mkdir(parents=True, exist_ok=True)
     store = opening.open(_url(beside), **options)
     try:
@@ -70,14 +78,39 @@ def _has(file: Path, table: str, column: str) -> bool:
         return False
 
 
-def _once(store: Store, file: Path, bring: Callable[[Store, Path], object]) -> None:
-    """Import unless a run before this one has finished: an import that was killed goes on, one that ended is not repeated."""
-    if not file.stat().st_size:
-        return
-    unit = store._aio._unit
+def _once(store: Store, file: Path, bring: Bring) -> None:
+    """Import unless a run before this one has finished: an import that was killed goes on, one that ended is not repeated.
+
+    One process imports at a time; the others wait for it, or for the end of its lease.
+    """
     mark = AliasKey(_MARK, _MARK, file.name)
+    while file.stat().st_size and not _is_done(store, mark):
+        try:
+            with store.lease(f"{_MARK}/{file.name}", _TTL) as lease:
+                if not _is_done(store, mark):
+                    bring(store, file, _Renewed(store, lease))
+                    unit = store._aio._unit
+                    run_sync(unit.commit(_MARK, Point(mark, "done", None)))
+        except LeaseHeldError:
+            time.sleep(_PAUSE)
+
+
+def _is_done(store: Store, mark: AliasKey) -> bool:
+    unit = store._aio._unit
     found = run_sync(unit.engine.follow(unit.tenant, mark)).alias
-    if found is not None and found.target is not None:
-        return
-    bring(store, file)
-    run_sync(unit.commit(_MARK, Point(mark, "done", None)))
+    return found is not None and found.target is not None
+
+
+class _Renewed:
+    """Told how far an import is, keeps its lease."""
+
+    def __init__(self, store: Store, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+        self._at = time.monotonic()
+
+    def __call__(self, done: int, rows: int) -> None:
+        """After every commit."""
+        del done, rows
+        if time.monotonic() - self._at > _TTL.total_seconds() / 4:
+            self._lease, self._at = self._store.renew(self._lease), time.monotonic()

@@ -19,7 +19,8 @@ from typing import Any, Final, TypeAlias
 from sojourn.compat.numbers import allot
 from sojourn.compat.origin import opened
 from sojourn.core.codec import Json
-from sojourn.errors import InvalidValueError, KeyReusedError, NameTakenError, NotFoundError
+from sojourn.errors import InvalidNameError, InvalidValueError, KeyReusedError, NameTakenError, NotFoundError
+from sojourn.formats.report import Progress
 from sojourn.formats.tenets import FORMAT, import_tenets
 from sojourn.kinds.contexts.model import Context
 from sojourn.sync.contexts import Contexts
@@ -63,8 +64,8 @@ class SessionDB:
         """Whether a number was asked for: what an import brought may be higher than what was allotted."""
         self._store, self._owned = opened(place, table="sessions", column="metadata", bring=self._bring)
 
-    def _bring(self, store: Store, file: Path) -> None:
-        import_tenets(store, file, scope=self._scope)
+    def _bring(self, store: Store, file: Path, progress: Progress) -> None:
+        import_tenets(store, file, scope=self._scope, progress=progress)
 
     def close(self) -> None:
         """Let go of the store, unless it was given; idempotent."""
@@ -87,12 +88,15 @@ class SessionDB:
 
     def get_session(self, name: str) -> SessionRecord | None:
         """The session of this name; None when there is none."""
-        found = self._contexts.get(name, scope=self._scope)
+        try:
+            found = self._contexts.get(name, scope=self._scope)
+        except InvalidNameError:  # what nothing can be called, nothing is
+            return None
         return None if found is None else self._record(found)
 
     def list_sessions(self) -> list[SessionRecord]:
         """Every session, newest first."""
-        found = [self._record(item) for item in self._all()]
+        found = [self._record(item) for item in sorted(self._all(), key=lambda item: (item.created_at, item.id))]
         return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
 
     def get_active_session(self) -> SessionRecord | None:
@@ -104,7 +108,7 @@ class SessionDB:
         """Make it the active one, in place of the one that is, or not any more; False when there is no such session."""
         try:
             self._contexts.set_active(name, bool(active), scope=self._scope)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return False
         return True
 
@@ -115,13 +119,16 @@ class SessionDB:
             self._contexts.update(name, _plain(given), scope=self._scope)
             if "active" in given:
                 self._contexts.set_active(name, bool(given["active"]), scope=self._scope)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return False
         return True
 
     def delete_session(self, name: str, purge_context: bool = True) -> bool:
         """Remove a session, with what it gathered unless told otherwise; False when there was none."""
-        return self._contexts.delete(name, purge=bool(purge_context), scope=self._scope)
+        try:
+            return self._contexts.delete(name, purge=bool(purge_context), scope=self._scope)
+        except InvalidNameError:
+            return False
 
     def delete_all_sessions(self, purge_context: bool = True) -> int:
         """Remove every session, and with ``purge_context`` what earlier deletes kept; how many sessions there were."""
@@ -133,7 +140,7 @@ class SessionDB:
         """Add to a session, which is made when there is none."""
         if self._contexts.get(session_name, scope=self._scope) is None:
             self._contexts.create(session_name, metadata=self._numbered({}), exist_ok=True, scope=self._scope)
-        self._contexts.add(session_name, kind, content, scope=self._scope)
+        self._contexts.add(session_name, kind, content, scope=self._scope)  # makes it, if it was deleted meanwhile
 
     def get_context(self, session_name: str, kind: str | None = None) -> list[tuple[str, str, datetime]]:
         """What a session gathered, in order: kind, content and when. Empty when there is no such session."""
@@ -142,7 +149,7 @@ class SessionDB:
         while True:
             try:
                 page = self._contexts.artifacts(session_name, kind=kind, limit=200, after=after, scope=self._scope)
-            except NotFoundError:
+            except (NotFoundError, InvalidNameError):
                 return found
             found.extend((item.kind, item.content, item.created_at) for item in page.items)
             if page.next is None:
@@ -170,16 +177,16 @@ class SessionDB:
     def _allot(self) -> int:
         highest = 0
         if not self._numbered_before:
-            highest = max((_number(item.metadata)[1] or 0 for item in self._all()), default=0)
+            highest = max((number_of(item.metadata)[1] or 0 for item in self._all()), default=0)
             self._numbered_before = True
         return allot(self._store._aio._unit, f"{FORMAT}/{self._scope}", highest)
 
     def _record(self, context: Context) -> SessionRecord:
-        where, number = _number(context.metadata)
+        where, number = number_of(context.metadata)
         if number is None:
             number = self._number_now(context)
         shown = {key: value for key, value in context.metadata.items() if key not in (where, FORMAT)}
-        shown.update(_facts(context))
+        shown.update(facts_of(context))
         return SessionRecord(number, context.name, context.created_at, shown)
 
     def _number_now(self, context: Context) -> int:
@@ -191,7 +198,7 @@ class SessionDB:
             )
         except KeyReusedError:
             found = self._contexts.get(context.name, scope=self._scope)
-            return number if found is None else _number(found.metadata)[1] or number
+            return number if found is None else number_of(found.metadata)[1] or number
         return number
 
 
@@ -204,7 +211,7 @@ def _plain(metadata: dict[str, Any]) -> dict[str, Json]:
     return {key: value for key, value in metadata.items() if key not in _OURS}
 
 
-def _number(metadata: Mapping[str, Json]) -> tuple[str, int | None]:
+def number_of(metadata: Mapping[str, Json]) -> tuple[str, int | None]:
     """Where a session's number is, and what it is: an import puts it beside metadata of the same name."""
     for key, value in metadata.items():
         if key.startswith(FORMAT) and isinstance(value, dict) and isinstance(value.get(_NUMBER), int):
@@ -212,7 +219,7 @@ def _number(metadata: Mapping[str, Json]) -> tuple[str, int | None]:
     return FORMAT, None
 
 
-def _facts(context: Context) -> dict[str, Any]:
+def facts_of(context: Context) -> dict[str, Any]:
     """The facts that the original keeps as metadata: only of a session that was active once."""
     stamps = {"resumed_at": context.resumed_at, "ended_at": context.ended_at}
     known = {name: at for name, at in stamps.items() if at is not None}

@@ -162,13 +162,13 @@ def _pointed(root: str | os.PathLike[str], store: Store) -> Workspace:
 
 
 def _session(workspace: Workspace) -> Session:
-    over = workspace.ended_at if workspace.state in ("ended", "expired") else None
+    over = {"ended": workspace.ended_at, "expired": workspace.ended_at or workspace.expires_at}
     return Session(
         workspace.id,
         workspace.role,
         workspace.name,
         workspace.created_at,
         workspace.last_activity_at,
-        over if over is not None or workspace.state != "expired" else workspace.expires_at,
+        over.get(workspace.state),
         workspace.base_role,
     )
