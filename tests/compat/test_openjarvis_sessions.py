@@ -153,7 +153,7 @@ def test_threads_share_a_store(sessions: SessionStore) -> None:
 
 def test_the_handle_that_was_told_last_is_shown(sessions: SessionStore) -> None:
     sessions.get_or_create("one", channel="web", channel_user_id="w1")
-    sessions.get_or_create("two", channel="web", channel_user_id="w2")
+    two = sessions.get_or_create("two", channel="web", channel_user_id="w2")
     for told in ("w1", "w3"):
         two = sessions.get_or_create("two", channel="web", channel_user_id=told)
         assert two.identity == SessionIdentity("two", "", {"web": told})
