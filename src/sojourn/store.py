@@ -20,6 +20,7 @@ from sojourn.kinds.contexts.sweep import ContentSweep
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.conversations.model import ConversationPolicy
 from sojourn.kinds.conversations.sweep import ConversationSweep
+from sojourn.kinds.games import record as game_record
 from sojourn.kinds.games.api import AsyncGames
 from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.games.sweep import GameSweep
@@ -112,7 +113,8 @@ class AsyncStore:
             "game": self.games._lobby.remove,
             login_rules.KIND: self.logins._revocation.remove,
         }
-        self.sessions = AsyncSessions(self._unit, removers, {login_rules.KIND: login_rules.public_data})
+        shown = {login_rules.KIND: login_rules.public_data, game_record.KIND: game_record.public_data}
+        self.sessions = AsyncSessions(self._unit, removers, shown)
 
     async def __aenter__(self) -> AsyncStore:
         return self

@@ -176,3 +176,11 @@ async def test_texts_for_a_chat(lab: Lab) -> None:
     banner = table.games.format_banner(game)
     assert banner.splitlines()[:2] == ["https://example.org/t.png", "The Sunken Library"]
     assert game.id in banner
+
+
+async def test_what_is_kept_of_join_codes_is_not_shown(lab: Lab) -> None:
+    game = await lab.games.boot("c1", "Game")
+    await lab.games.invite("c1")
+    shown = await lab.store.sessions.get(game.id)
+    assert shown is not None
+    assert "invites" not in shown.data

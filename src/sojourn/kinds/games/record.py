@@ -502,3 +502,8 @@ def check_document(data: dict[str, Json], counters: Mapping[str, int]) -> None:
 def narration_lease(game: str) -> str:
     """The lease of who narrates."""
     return f"narration/{game}"
+
+
+def public_data(data: Mapping[str, Json]) -> dict[str, Json]:
+    """A game's document without what is kept of its join codes."""
+    return {name: value for name, value in data.items() if name != "invites"}
