@@ -179,8 +179,9 @@ async def test_texts_for_a_chat(lab: Lab) -> None:
 
 
 async def test_what_is_kept_of_join_codes_is_not_shown(lab: Lab) -> None:
-    game = await lab.games.boot("c1", "Game")
-    await lab.games.invite("c1")
+    table = Table(lab)
+    game = await table.boot("ann")
+    await table.games.invite(HERE)
     shown = await lab.store.sessions.get(game.id)
     assert shown is not None
     assert "invites" not in shown.data
