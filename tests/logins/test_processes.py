@@ -176,6 +176,8 @@ def test_eight_processes_bind_remove_and_move_characters(tmp_path: Path, count: 
         said = together(url, "mix", "ann,bob,cat", "w1,w2", count)
         kinds = {kind for found in said for (kind,) in found}
         assert kinds <= {"end", "ConflictError", "BindingError", "NotFoundError", "EndedError"}, kinds
+        check(store, users)
+        store.logins.create(users[0], character_id=store.directory.add_character(users[0], "w1", "the last hero"))
         assert check(store, users) > 0
 
 
