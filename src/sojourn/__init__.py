@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sojourn.errors import EngineError as EngineError
     from sojourn.errors import ExpiredError as ExpiredError
     from sojourn.errors import FullError as FullError
+    from sojourn.errors import GameFullError as GameFullError
     from sojourn.errors import InvalidCursorError as InvalidCursorError
     from sojourn.errors import InvalidNameError as InvalidNameError
     from sojourn.errors import InvalidValueError as InvalidValueError
@@ -123,8 +124,8 @@ _HOMES = {
     "sojourn.engines.contract": "Capabilities",
     "sojourn.engines.locate": "EngineOptions",
     "sojourn.errors": "AmbiguousError BindingError ClosedError ConflictError CopiedProjectError CorruptError "
-    "EndedError EngineError ExpiredError FullError InvalidCursorError InvalidNameError InvalidValueError "
-    "KeyReusedError LeaseHeldError LeaseLostError LimitError NameTakenError NoProjectError NoSessionError "
+    "EndedError EngineError ExpiredError FullError GameFullError InvalidCursorError InvalidNameError "
+    "InvalidValueError KeyReusedError LeaseHeldError LeaseLostError LimitError NameTakenError NoProjectError NoSessionError "
     "NotFoundError OrphanPointerError OutcomeUnknownError PointerError PointerHeldError ReadOnlyError "
     "RoleInUseError SchemaError SojournError StaleAuthenticationError SummariserError UnavailableError "
     "UnknownRoleError UnsafeProjectError UnsupportedError",
@@ -202,10 +203,11 @@ __all__ = [
     "Event",
     "ExpiredError",
     "FullError",
-    "Held",
     "Game",
+    "GameFullError",
     "GamePolicy",
     "Games",
+    "Held",
     "Hit",
     "Identity",
     "InvalidCursorError",

@@ -147,6 +147,12 @@ class FullError(EngineError):
     code = "engine.full"
 
 
+class GameFullError(FullError):
+    """Every seat of the game is taken. Nothing was done."""
+
+    code = "game.full"
+
+
 class ReadOnlyError(EngineError):
     """The store can be read but not written."""
 

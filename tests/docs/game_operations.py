@@ -231,7 +231,7 @@ RAISES: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
     ("Games.update", "LimitError"): then(booted, "update", LARGE),
     ("Games.update", "InvalidValueError"): then(booted, "update", {"a": object()}),
     ("Games.join", "NotFoundError"): nowhere("join", "ann", "Ann"),
-    ("Games.join", "FullError"): full,
+    ("Games.join", "GameFullError"): full,
     ("Games.join", "ConflictError"): then(booted, "join", "cem", "Cem", seat=1),
     ("Games.join", "InvalidValueError"): then(booted, "join", "cem", "Cem", role="king"),
     ("Games.leave", "NotFoundError"): nowhere("leave", "ann"),

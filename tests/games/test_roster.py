@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sojourn import ConflictError, FullError, NotFoundError
+from sojourn import ConflictError, FullError, GameFullError, NotFoundError
 from tests.games.checking import shown, window_of
 from tests.games.conftest import HERE, Table
 
@@ -43,8 +43,9 @@ async def test_seats_are_chosen_freed_and_limited(lab: Lab) -> None:
     assert caught.value.holder == "ann"
     assert (await table.games.join(HERE, "bob", "Bob")).seat == 1
     assert (await table.games.join(HERE, "cem", "Cem")).seat == 3
-    with pytest.raises(FullError):
+    with pytest.raises(FullError) as full:
         await table.games.join(HERE, "dan", "Dan")
+    assert type(full.value) is GameFullError, "told apart from a disk that is full"
     assert (await table.press("dan")).status == "not_seated"
     assert (await table.games.join(HERE, "dan", "Dan", role="spectator")).seat is None
     assert await table.games.leave(HERE, "ann")

@@ -419,7 +419,8 @@ def test_joining_needs_a_name_a_seat_and_a_form_of_ours() -> None:
         assert (await it.client.post(f"/play/{code}/join", data={"name": "Ann"})).status_code == 303
         it.client.cookies.clear()
         answer = await it.client.post(f"/play/{code}/join", data={"name": "Bo"})
-        assert answer.status_code in (409, 413, 507)
+        assert answer.status_code == 409, "no seat is left: not a server without room (507)"
+        assert "every seat of the game is taken" in answer.text
         assert not it.client.cookies, "who has no seat is signed in nowhere"
 
     at_console(scene, signed_in=False)

@@ -75,6 +75,7 @@ EXIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
         "project.none": NOTHING_THERE,
         "project.unsafe": UNSAFE,
         "project.copied": CONFIGURATION,
+        "game.full": CONFLICT,
         "login.binding": CONFLICT,
         "login.stale": SIGN_IN_NEEDED,
         # the command line's own, below

@@ -25,6 +25,7 @@ STATUSES: Final[dict[type[Exception], int]] = {
     errors.ClosedError: 503,
     errors.SchemaError: 503,
     errors.FullError: 507,
+    errors.GameFullError: 409,
     errors.UnsupportedError: 501,
     errors.SummariserError: 502,
 }

@@ -146,7 +146,7 @@ class Games:
     ) -> Player:
         """Be in the roster, on the lowest free seat or this one. Again: name and activity are refreshed, skips are not.
 
-        `FullError` when the policy's ``max_players`` are there; `ConflictError` when the seat is taken.
+        `GameFullError` when the policy's ``max_players`` are there; `ConflictError` when the seat is taken.
         """
         return run_sync(self._aio.join(channel_id, user_id, user_name, role=role, seat=seat, game_id=game_id, key=key))
 

@@ -262,7 +262,7 @@ class AsyncGames:
     ) -> Player:
         """Be in the roster, on the lowest free seat or this one. Again: name and activity are refreshed, skips are not.
 
-        `FullError` when the policy's ``max_players`` are there; `ConflictError` when the seat is taken.
+        `GameFullError` when the policy's ``max_players`` are there; `ConflictError` when the seat is taken.
         """
         who = roster.check_joining(user_id, user_name, role, seat)
         operation = _operation(key, "game.join", who.user, who.name, who.role, who.seat)

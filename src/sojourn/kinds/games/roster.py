@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sojourn.core.batch import Guard, Path, Write
 from sojourn.core.codec import Json, check_key, check_number, check_text
-from sojourn.errors import ConflictError, FullError, InvalidValueError, NotFoundError
+from sojourn.errors import ConflictError, GameFullError, InvalidValueError, NotFoundError
 from sojourn.kinds.games.model import Player, Role, Tier
 from sojourn.kinds.games.record import BUCKET, NEED, RULES_COUNTER, View, missed_since, players_of, span_of
 
@@ -123,10 +123,17 @@ def _seat(view: View, who: Joining) -> int | None:
     return wanted
 
 
+def _no_seat(view: View) -> GameFullError:
+    return GameFullError(
+        f"every seat of the game is taken (max_players is {view.policy.max_players}).",
+        hint="Join as a spectator, or when somebody left.",
+    )
+
+
 def arrival(view: View, who: Joining) -> Patch:
-    """The roster's changes for somebody who is not in it; `FullError` when there is no seat."""
+    """The roster's changes for somebody who is not in it; `GameFullError` when there is no seat."""
     if who.role == "player" and is_full(view):
-        raise FullError(f"the game has {view.policy.max_players} players.", hint="Join as a spectator.")
+        raise _no_seat(view)
     number = view.data["people"]
     kept: dict[str, Json] = {
         "n": number,
@@ -151,7 +158,7 @@ def join(view: View, who: Joining) -> Write:
         tags = (player_tag(who.user),)
         return Write(view.id, guard, set=arrival(view, who), tag=tags, active=BUCKET, change="joined")
     if who.role == "player" and known["role"] != "player" and is_full(view):
-        raise FullError(f"the game has {view.policy.max_players} players.", hint="Join as a spectator.")
+        raise _no_seat(view)
     again = {
         **known,
         "name": who.name,
