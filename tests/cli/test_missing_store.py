@@ -7,9 +7,12 @@ import pytest
 from tests.cli.conftest import User
 
 EMPTY = [
-    ["conversation", "list"],
-    ["conversation", "search", "hello"],
-    ["session", "list"],
+    (["conversation", "list"], "conversation append --user"),
+    (["conversation", "search", "hello"], "conversation append --user"),
+    (["session", "list"], "conversation append --user"),
+    (["login", "list"], "login create --username"),
+    (["game", "list"], "game boot"),
+    (["context", "list"], "context create"),
 ]
 NOTHING = [
     ["conversation", "show", "ABCD"],
@@ -32,12 +35,12 @@ NOTHING = [
 ]
 
 
-@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
-def test_a_list_without_a_store_is_empty_and_says_which_command_fills_it(user: User, words: list[str]) -> None:
+@pytest.mark.parametrize(("words", "first"), EMPTY, ids=[" ".join(words) for words, _ in EMPTY])
+def test_a_list_without_a_store_is_empty_and_says_which_command_fills_it(user: User, words: list[str], first: str) -> None:
     result = user.fine(*words)
     assert result.out == ""
     assert str(user.path) in result.err
-    assert "sojourn conversation append --user" in result.err
+    assert f"sojourn {first}" in result.err
     assert user.fine(*words, "--json").data == []
     assert not user.path.exists()
 

@@ -188,11 +188,15 @@ class Call:
             )
         return create or not tables
 
-    def store_if_any(self) -> Store | None:
-        """The store, to be read; None (and a word about it) when there is none yet, since then there is nothing in it."""
+    def store_if_any(self, first: str | None = None) -> Store | None:
+        """The store, to be read; None (and a word about it) when there is none yet, since then there is nothing in it.
+
+        ``first``: the words of the command that would begin one, where it is not a conversation.
+        """
         if self.exists:
             return self.store()
-        self.output.note(f"There is no store at {self.place} yet. To begin one: {self.first_step}")
+        step = self.first_step if first is None else self.command(first)
+        self.output.note(f"There is no store at {self.place} yet. To begin one: {step}")
         return None
 
     def store_at(self, url: str, *, create: bool = False) -> Store:

@@ -25,7 +25,7 @@ _PAGE = 1000
 def list_contexts(call: Call) -> None:
     """``context list``."""
     given = call.arguments
-    store = call.store_if_any()
+    store = call.store_if_any("context create NAME")
     items: list[Context] = []
     cursor = None
     if store is not None:

@@ -15,7 +15,7 @@ _PAGE = 200
 def list_games(call: Call) -> None:
     """``game list``."""
     given = call.arguments
-    store = call.store_if_any()
+    store = call.store_if_any("game boot CHANNEL NAME")
     items: list[Game] = []
     cursor = None
     if store is not None:

@@ -18,7 +18,7 @@ from sojourn.sync.store import Store
 def list_logins(call: Call) -> None:
     """``login list``."""
     given = call.arguments
-    store = call.store_if_any()
+    store = call.store_if_any("login create --username alice --add-user")
     items: list[Login] = []
     cursor = None
     if store is not None:
@@ -124,7 +124,7 @@ def online(call: Call) -> None:
     given = call.arguments
     if given.world is not None and not (given.user is given.username is None):
         raise UsageError("online takes a user or --world, not both.", hint="See: sojourn login online --help")
-    store = call.store_if_any()
+    store = call.store_if_any("login create --username alice --add-user")
     user = user_of(store, given.user, given.username)
     if user is not None:
         _presence(call, store, user)
