@@ -27,7 +27,9 @@ Show: TypeAlias = Callable[[Mapping[str, Json]], dict[str, Json]]
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _LONGEST: Final = 10_000 * 365 * DAY
-_TERM = re.compile(r"(kind|owner|state|tag):(\S+)|idle>(\d+)([smhd])$")
+_TERM = re.compile(r"(kind|owner|state|tag):(.+)|idle>(\d+)([smhd])$", re.DOTALL)
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
+_WORDS = re.compile(rf"[a-z]+:{_QUOTED}(?!\S)|\S+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class AsyncSessions:
         """A page of sessions, newest activity first (longest idle first with ``idle>``).
 
         The filter has terms with blanks between them, all of which must hold: ``kind:conversation owner:alice
-        state:active|ended|archived|all tag:… idle>90s|5m|1h|2d``. Without ``state:`` only active ones are listed.
+        state:active|ended|archived|all tag:… idle>90s|5m|1h|2d``. A value with blanks in it stands in quotes, as in
+        ``owner:"Ann Lee"``. Without ``state:`` only active ones are listed.
         """
         wanted, limit = _parse(filter), page_limit(limit)
         position = None
@@ -168,9 +171,18 @@ class AsyncSessions:
         )
 
 
+def filter_term(name: str, value: str) -> str:
+    """A term of a filter, with quotes where the value has blanks."""
+    if not re.search(r'\s|^"', value):
+        return f"{name}:{value}"
+    inside = re.sub(r'(["\\])', r"\\\1", value)
+    return f'{name}:"{inside}"'
+
+
 def _parse(text: str) -> _Filter:
     found: dict[str, object] = {}
-    for term in check_text(text, "filter", 4096).split():
+    for word in _WORDS.finditer(check_text(text, "filter", 4096)):
+        term, quoted = word[0], word[1]
         match = _TERM.fullmatch(term)
         if match is None:
             raise InvalidValueError(
@@ -178,6 +190,8 @@ def _parse(text: str) -> _Filter:
                 hint="Terms: kind:NAME owner:ID state:active|ended|archived|all tag:NAME idle>1h",
             )
         name, value, amount, unit = match.groups()
+        if quoted is not None:
+            value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
         if amount is not None:
             found["idle"] = min(int(amount) * _UNITS[unit], _LONGEST)
         elif name == "kind":

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 import uvicorn
 
 import sojourn
 from sojourn import AsyncStore
-from sojourn.service import Credential, SecretKeys, ServiceOptions, application
+from sojourn.service import Credential, SecretKeys, ServiceOptions, application, openapi
 from sojourn.service.keys import LoginKeys
 from sojourn.testing.clocks import ManualClock
 
@@ -46,7 +48,18 @@ class Desk:
         """What a request that must succeed gives."""
         response = await self.ask(method, path, **more)
         assert response.status_code < 300, response.text
+        if response.headers["content-type"] == "application/json":
+            self.is_described(method, path.partition("?")[0], response)
         return response.json()
+
+    def is_described(self, method: str, path: str, response: httpx.Response) -> None:
+        """What is answered is what the OpenAPI document says of this status."""
+        document = openapi.document(self.app.state.service.calls)
+        fitting = [shape for shape in document["paths"] if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", shape), path)]
+        for shape in sorted(fitting, key=lambda shape: shape.count("{"))[:1]:  # the most literal one is asked
+            content = document["paths"][shape][method.lower()]["responses"][str(response.status_code)]["content"]
+            schema = {**content["application/json"]["schema"], "components": document["components"]}
+            jsonschema_rs.validate(schema, response.json())
 
     async def problem(self, status: int, method: str, path: str, **more: Any) -> Any:
         """The problem of a request that must be refused."""

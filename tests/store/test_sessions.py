@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sojourn import InvalidCursorError, InvalidValueError, KeyReusedError, NotFoundError
+from sojourn.sessions import filter_term
 
 if TYPE_CHECKING:
     from tests.conversations.conftest import Lab
@@ -68,6 +69,14 @@ async def test_idle_sessions_are_listed_longest_idle_first(lab: Lab) -> None:
     assert await listed(lab, "idle>1h") == await listed(lab, "idle>1d") == []
     lab.later(days=2)
     assert await listed(lab, "idle>2d idle>1h kind:conversation") == made
+
+
+@pytest.mark.parametrize("owner", ["ann lee", 'a"b', '"', '"x" y', "a\\b c", "x\u00a0y", 'say "no" or', "end\\ "])
+async def test_a_value_with_blanks_stands_in_quotes(lab: Lab, owner: str) -> None:
+    made = await lab.talk("a", user=owner)
+    await lab.talk("b", user="ann")
+    term = filter_term("owner", owner)
+    assert await listed(lab, f"kind:conversation {term} state:all") == [made]
 
 
 @pytest.mark.parametrize("filter", ["", "idle>1s", "kind:conversation state:all", "tag:channel:telegram"])

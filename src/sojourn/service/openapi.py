@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterable
 from typing import Any, Final
@@ -16,6 +17,8 @@ from sojourn.service.calls import Call, Parameter, result_type
 from sojourn.service.problems import MEDIA_TYPE, Problem
 from sojourn.shell.feed import Event
 
+_DURATION: Final = r"^-?P([0-9]{1,9}D)?(T([0-9]{1,9}H)?([0-9]{1,9}M)?([0-9]{1,9}(\.[0-9]{1,9})?S)?)?$"
+_NOTHING: Final = {"type": "object", "required": ["result"], "properties": {"result": {"type": "null"}}}
 _REF: Final = "#/components/schemas/{name}"
 _HEADER_NAMES: Final = {"key": "Idempotency-Key", "expected_version": "If-Match"}
 _HEADER_TEXT: Final = {
@@ -27,11 +30,12 @@ _HEADER_TEXT: Final = {
 def document(calls: Iterable[Call], base: str = "") -> dict[str, Any]:
     """The whole document. ``base`` is the sub-path the service is mounted under."""
     chosen = list(calls)
-    types: list[Any] = [Problem, Event, Message]
+    shapes: list[Any] = [Problem, Event, Message]
     for call in chosen:
-        types.extend(shape for shape in (_answer_type(call), call.body) if shape is not None)
-        types.extend(item.type for item in call.parameters)
-    _, components = msgspec.json.schema_components(types, schema_hook=_unknown, ref_template=_REF)
+        shapes.extend(shape for shape in (_answer_type(call), call.body) if shape is not None)
+        shapes.extend(item.type for item in call.parameters)
+    _, made = msgspec.json.schema_components(shapes, schema_hook=_unknown, ref_template=_REF)
+    components = _readable(made)
     paths: dict[str, Any] = {}
     for call in chosen:
         paths.setdefault(f"/v1{call.operation.path}", {})[call.operation.method.lower()] = _operation(call)
@@ -48,7 +52,27 @@ def document(calls: Iterable[Call], base: str = "") -> dict[str, Any]:
 
 def _schema(type: Any) -> dict[str, Any]:
     (schema,), _ = msgspec.json.schema_components([type], schema_hook=_unknown, ref_template=_REF)
-    return schema
+    readable: dict[str, Any] = _readable(schema)
+    return readable
+
+
+def _readable(schema: Any) -> Any:
+    """A schema in words that validators share.
+
+    The format ``duration`` of RFC 3339 has no fractions of a second, which ours have; tools differ in what they make of
+    ``prefixItems``, so that a pair is an array of two, each of which is one or the other.
+    """
+    if isinstance(schema, list):
+        return [_readable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _readable(part) for name, part in schema.items()}
+    if found.get("format") == "duration":
+        del found["format"]
+        found.update(pattern=_DURATION, description="A duration of ISO 8601, such as PT1M30.5S.")
+    if "prefixItems" in found:
+        found["items"] = {"anyOf": found.pop("prefixItems")}
+    return found
 
 
 def _unknown(type: Any) -> dict[str, Any]:
@@ -93,21 +117,35 @@ def _content(call: Call) -> dict[str, Any]:
     if call.operation.name == "export":
         kinds = {"text/plain": {"schema": {"type": "string"}}}
         return {**kinds, "application/zip": {"schema": {"type": "string"}}} if hint is not str else kinds
-    schema = _schema(_answer_type(call))
+    answer = _answer_type(call)
+    some = _without_nothing(answer)
+    schema = _schema(some)
     if typing.get_origin(hint) is Page or "items" in schema or schema.get("type") == "array":
         schema = {
             "type": "object",
             "required": ["items", "next"],
             "properties": {"items": schema, "next": {"type": ["string", "null"], "description": "Pass it as after."}},
         }
-    elif "$ref" not in schema and schema.get("type") != "object" and not _is_model(hint):
+    elif not _is_object(schema):
         schema = {"type": "object", "required": ["result"], "properties": {"result": schema}}
+    if some is not answer and call.operation.method != "GET":  # where nothing is a 404
+        schema = {"anyOf": [schema, _NOTHING]}
     return {"application/json": {"schema": schema}}
 
 
-def _is_model(hint: Any) -> bool:
-    """A model, or nothing: nothing is a ``result`` that is null."""
-    return False if hint is None else hasattr(hint, "__dataclass_fields__")
+def _without_nothing(hint: Any) -> Any:
+    """``X`` of ``X | None``; anything else as it is."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType) or type(None) not in parts:
+        return hint
+    return typing.Union[tuple(part for part in parts if part is not type(None))]  # noqa: UP007
+
+
+def _is_object(schema: dict[str, Any]) -> bool:
+    """Whether an answer of this shape is an object already; other ones are put under ``result``."""
+    if "anyOf" in schema:
+        return all(_is_object(part) for part in schema["anyOf"])
+    return "$ref" in schema or schema.get("type") == "object"
 
 
 def _parameter(item: Parameter) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Sessions:
         """A page of sessions, newest activity first (longest idle first with ``idle>``).
 
         The filter has terms with blanks between them, all of which must hold: ``kind:conversation owner:alice
-        state:active|ended|archived|all tag:… idle>90s|5m|1h|2d``. Without ``state:`` only active ones are listed.
+        state:active|ended|archived|all tag:… idle>90s|5m|1h|2d``. A value with blanks in it stands in quotes, as in
+        ``owner:"Ann Lee"``. Without ``state:`` only active ones are listed.
         """
         return run_sync(self._aio.list(filter, limit=limit, after=after))
 

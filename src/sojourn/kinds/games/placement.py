@@ -238,10 +238,19 @@ class Placement:
         return found.alias
 
     async def confirm(self, own: str, id: str) -> None:
-        """After a boot: the own id is still this game's; otherwise the game is taken back, and another has the id."""
+        """After a boot: the own id is still this game's; otherwise the game is taken back, and another has the id.
+
+        The id is pointed at the game once more, which outdates what others read of it before the game was there: they
+        saw an id of nothing, and would take it.
+        """
         key = record.own_key(own)
         found = await self._unit.follow(key.home, key.namespace, key.key)
-        target = None if found.alias is None else found.alias.target
+        assert found.alias is not None  # noqa: S101  # follow always gives one
+        target = found.alias.target
+        if target == id:
+            answer = await self._unit.attempt(key.home, Point(key, id, found.alias.epoch))
+            if answer.refusal is not None:
+                target = None if answer.refusal.alias is None else answer.refusal.alias.target
         if target != id:
             view = await self._reader.load(id)
             await self._unit.attempt(view.session.home, _gone(view))

@@ -105,14 +105,18 @@ class Reader:
 
     async def _around(self, view: View, number: int) -> tuple[Entry, ...]:
         """Turn entries among which one is: the last few, or those between the marks before and behind it."""
-        newer = view.closed - number + 1
-        if newer <= _NEAR and not view.data.get("cuts"):  # behind a cut, the last ones may be those that are not seen
-            query = EntryQuery(None, (TURN,), last=newer)
-        else:
-            marks = view.data["marks"]
-            start, end = marks.get(str(number // STRIDE), 1), marks.get(str(number // STRIDE + 1), _END)
-            query = EntryQuery(((start, end),), (TURN,))
-        return (await self._unit.load(view.id, KIND, query)).entries
+        while True:
+            newer = view.closed - number + 1
+            if newer > _NEAR or view.data.get("cuts"):  # behind a cut, the last ones may be those that are not seen
+                marks = view.data["marks"]
+                start, end = marks.get(str(number // STRIDE), 1), marks.get(str(number // STRIDE + 1), _END)
+                return (await self._unit.load(view.id, KIND, EntryQuery(((start, end),), (TURN,)))).entries
+            snapshot = await self._unit.load(view.id, KIND, EntryQuery(None, (TURN,), last=newer))
+            assert snapshot.session is not None  # noqa: S101  # load raises
+            fresh = view_of(snapshot.session, snapshot.now)
+            if fresh.closed == view.closed:
+                return snapshot.entries
+            view = fresh  # turns were closed since it was read: those are the last ones now
 
     async def entries(self, view: View, number: int) -> tuple[Entry, tuple[Entry, ...]]:
         """A closed turn as it is stored: its entry and its choices."""

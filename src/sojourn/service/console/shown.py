@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from sojourn.sessions import SessionInfo
+from sojourn.sessions import SessionInfo, filter_term
 
 _NAMES: Final = ("title", "name", "game_name", "role", "client_type")
 
@@ -68,6 +68,7 @@ def href(row: SessionInfo) -> str:
 
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {
+    "filter_term": filter_term,
     "moment": moment,
     "ago": ago,
     "short": short,
