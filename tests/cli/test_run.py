@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from sojourn.cli.workspace.running import _wait
+from sojourn.testing.engines import EnginePlaces
 from tests.cli.conftest import User
 
 
@@ -186,7 +191,8 @@ def test_a_session_whose_command_has_ended_is_not_lost(team: User) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks script(1) of util-linux for a real terminal")
-def test_ctrl_c_on_a_terminal_reaches_the_command_once(team: User) -> None:
+@pytest.mark.parametrize("engine", [name for name in EnginePlaces.available() if name != "memory"])
+def test_ctrl_c_on_a_terminal_reaches_the_command_once(team: User, engine: str, tmp_path: Path) -> None:
     script = (
         "import signal, sys, time\nseen = []\n"
         "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
@@ -195,15 +201,36 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(team: User) -> None:
         "signal.sigtimedwait([], 0.2)\nprint('seen', len(seen), flush=True)\nsys.exit(5)"
     )
     (team.project / "catch.py").write_text(script)
-    inner = " ".join([*command("workspace", "run", "-q", "scout", "--"), sys.executable, "catch.py"])
-    process = subprocess.Popen(
-        ["script", "-qec", inner, "/dev/null"], cwd=team.project, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert b"there" in process.stdout.readline()
-    process.stdin.write(b"\x03")
-    process.stdin.flush()
-    rest, _ = process.communicate()
+    with EnginePlaces() as places:
+        place = places.fresh(engine, tmp_path)
+        url = place.url + "".join(f"?{name}={value}" for name, value in place.options.more.items() if name == "schema")
+        run = command("workspace", "run", "-q", "scout", "--role", "implementer", "--store", url, "--")
+        process = subprocess.Popen(
+            ["script", "-qec", shlex.join([*run, sys.executable, "catch.py"]), "/dev/null"],
+            cwd=team.project,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert b"there" in process.stdout.readline()
+        process.stdin.write(b"\x03")
+        process.stdin.flush()
+        rest, _ = process.communicate()
     assert b"seen 1" in rest
     assert process.returncode == 5
+
+
+def test_a_signal_of_a_command_that_has_ended_is_not_ours() -> None:
+    """Where this process is slow, Ctrl-C and the command's end may both be there before it looks."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGCHLD})
+    handler = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        child = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 5"], os.environ)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        signal.raise_signal(signal.SIGINT)
+        assert _wait(child) == 5
+        assert signal.SIGINT not in signal.sigpending()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)

@@ -412,3 +412,26 @@ async def test_a_game_of_another_home_leaves_once_by_its_key(lab: Lab, how: Any)
     await table.boot("bob", channel=THERE, name="Next")
     assert await leave(THERE, key="k") == gone
     assert (await shown(table.games, THERE)).name == "Next"
+
+
+@pytest.mark.parametrize("own", [None, "mine"])
+async def test_boots_at_once_with_one_key_make_one_game_and_all_are_given_it(lab: Lab, own: str | None) -> None:
+    games = Table(lab).games
+    outcomes = await lab.outcomes(*[lambda: games.boot(HERE, "One", game_id=own, key="k") for _ in range(4)])
+    made = await games.get(HERE)
+    assert made is not None
+    assert [getattr(outcome, "id", outcome) for outcome in outcomes] == [made.id] * 4
+    assert [game.id for game in (await games.list()).items] == [made.id]
+    if own is not None:
+        assert (await games.load(own)).id == made.id
+
+
+async def test_a_boot_that_was_refused_may_be_asked_again_under_its_key(lab: Lab) -> None:
+    games = Table(lab).games
+    await games.boot(HERE, "One")
+    with pytest.raises(ConflictError):
+        await games.boot(HERE, "Two", game_id="mine", key="k")
+    await games.exit(HERE)
+    made = await games.boot(HERE, "Two", game_id="mine", key="k")
+    assert (await games.boot(HERE, "Two", game_id="mine", key="k")).id == made.id
+    assert (await games.load("mine")).id == made.id

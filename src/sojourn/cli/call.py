@@ -163,7 +163,7 @@ class Call:
         from sojourn.sync.opening import open as open_store
 
         chosen = policy or (None if write or create else _looking())
-        migrate = self._may_migrate(create=create, adopt=adopt) if write or create else False
+        migrate = self.may_migrate(create=create, adopt=adopt) if write or create else False
         store = open_store(
             self.url,
             tenant=self.options.tenant,
@@ -175,7 +175,8 @@ class Call:
         self._open.append(store)
         return store
 
-    def _may_migrate(self, *, create: bool, adopt: bool) -> bool:
+    def may_migrate(self, *, create: bool, adopt: bool = False) -> bool:
+        """Whether tables may be made or brought up to date; asks first where the database is another program's."""
         from sojourn.cli.peek import foreign_tables
 
         path = self.path

@@ -37,13 +37,16 @@ def run(call: Call) -> int:
     if call.dry_run:
         call.output.would(f"hold session {given.name} and run {given.command[0]}")
         return 0
-    store = call.store(create=True)
-    # From here on signals are the command's. Threads that are begun later (the heartbeats) leave them to this one too.
+    call.may_migrate(create=True)  # asks while Ctrl-C still is ours
+    # Signals are the command's, once it is there. Threads begun from here on (a pool's, the heartbeats) leave them to this one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED, signal.SIGCHLD})
     try:
+        store = call.store(create=True, adopt=True)
         session, begun = _session(store, given.name, given.role)
         with store.workspaces.hold(session.id) as held:
             call.output.note(f"Holding {title(session)}.")
+            if signal.sigpending() & set(_PASSED):
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)  # asked to end before there is a command to end
             code = _spawned(call, program, {**os.environ, SESSION: session.id}, before)
             if held.lost:
                 call.output.remark(f"Session {title(session)} was lost meanwhile: {held.error}")
@@ -84,6 +87,8 @@ def _wait(child: int) -> int:
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
+            while signal.sigtimedwait(_PASSED, 0):  # what came before the end was the command's, and must not end us after it
+                pass
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else _BY_SIGNAL - code
         number = signal.sigwait({*_PASSED, signal.SIGCHLD})

@@ -88,12 +88,15 @@ class AsyncGames:
         if asked is not None:
             return await self._shown_again(asked, channel)
         if own is not None:
-            await self._placement.reserve(own, new.id)
+            try:
+                new = replace(new, id=await self._placement.reserve(own, new.id, operation))
+            except ConflictError as error:
+                return await self._access.game(await self._reader.load(await self._made_since(channel, operation, error)))
 
         async def step() -> str | Refusal:
             spot = await self._placement.spot(channel)
             if spot.view is not None:
-                raise _occupied(spot)
+                return await self._made_since(channel, operation, _occupied(spot))
             return await self._placement.boot(spot, new, operation)
 
         try:
@@ -719,6 +722,14 @@ class AsyncGames:
     async def _begun(self, id: str) -> Game:
         """A game that is shown again, with its window open where its policy opens one."""
         return await self._access.game(await self._play.start(await self._reader.load(id)))
+
+    async def _made_since(self, channel: str, operation: Operation, error: ConflictError) -> str:
+        """The game that a call with the same key has made meanwhile; otherwise the error stands."""
+        answer = await self._unit.asked(channel, operation.key, operation.mark, KIND)
+        made = None if answer is None else made_by(answer)
+        if made is None:
+            raise error
+        return made
 
     async def _shown_again(self, asked: Answer, channel: str) -> Game:
         made = made_by(asked)

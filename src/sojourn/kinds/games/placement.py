@@ -52,6 +52,9 @@ class Operation:
     mark: str = ""
 
 
+_UNKEYED: Final = Operation()
+
+
 class Placement:
     """Shows, shelves and ends the games of one store and tenant."""
 
@@ -136,7 +139,7 @@ class Placement:
         answer = await self._commit(spot.channel, changes, operation)
         if answer.refusal is not None and answer.refusal.reason == "present":  # this call has made it in an earlier attempt
             return await self.show(spot, await self._reader.load(new.id), operation)
-        return answer.refusal or new.id
+        return answer.refusal or made_by(answer) or new.id
 
     async def show(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
         """Show a saved game where ``spot`` showed nothing, or in the place of what it showed."""
@@ -223,19 +226,31 @@ class Placement:
 
     # -- own ids ---------------------------------------------------------------------------------------------------
 
-    async def reserve(self, own: str, id: str) -> Alias:
-        """Give a caller's own id to a game that is about to be; `ConflictError` when another game has it."""
+    async def reserve(self, own: str, id: str, operation: Operation = _UNKEYED) -> str:
+        """Give a caller's own id to a game that is about to be; `ConflictError` when another game has it.
+
+        Gives the id to make the game with: of calls with one operation id at once, all get the same.
+        """
         key = record.own_key(own)
         found = await self._unit.follow(key.home, key.namespace, key.key)
         assert found.alias is not None  # noqa: S101  # follow always gives one
         target = found.alias.target
         if target is not None and (await self._unit.find(target, KIND)).session is not None:
             raise _used(own, target)
-        answer = await self._unit.attempt(key.home, Point(key, id, found.alias.epoch))
+        change = Point(key, id, found.alias.epoch)
+        answer = await self._unit.attempt(key.home, change, key=operation.key, fingerprint=operation.mark)
         if answer.refusal is not None:
             held = answer.refusal.alias
             raise _used(own, None if held is None else held.target)
-        return found.alias
+        if operation.key is None:
+            return id
+        now = (await self._unit.follow(key.home, key.namespace, key.key)).alias
+        assert now is not None  # noqa: S101  # follow always gives one
+        if now.target is not None and (now.epoch,) == answer.epochs:
+            return now.target
+        if now.target is not None:  # moved since: confirmed by a call like this one, or somebody else's
+            raise _used(own, now.target)
+        return await self.reserve(own, id)  # an earlier call under this key was refused, and freed it
 
     async def confirm(self, own: str, id: str) -> None:
         """After a boot: the own id is still this game's; otherwise the game is taken back, and another has the id.
