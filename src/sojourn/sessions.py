@@ -135,9 +135,9 @@ class AsyncSessions:
         await self._unit.remember(f"session/{id}", operation, mark)
         remove = self._removers.get(session.kind)
         if remove is not None:
-            return await remove(id) is not None
+            return await remove(id) is not None or operation is not None
         answer = await self._unit.attempt(session.home, Delete(session.id, Guard(open=False)))
-        return answer.refusal is None
+        return answer.refusal is None or operation is not None
 
     async def _find(self, id: str) -> Session | None:
         if not is_id(id):

@@ -92,3 +92,14 @@ def tail(identifier: str) -> str:
 def new_id(home: str = "", *, tenant: str = "default") -> str:
     """A fresh id: 26 characters, time-ordered. ``home`` is the principal, project, channel or scope it will live with."""
     return random_id(time.time_ns() // 1_000_000, home_number(tenant, home))
+
+
+def parts_of(id: str, name: str = "part") -> dict[str, int]:
+    """An id as the counters of a note: what an operation id keeps beside what it has changed."""
+    return {f"{name}_{place}": int.from_bytes(id[place : place + 6].encode()) for place in range(0, len(id), 6)}
+
+
+def id_of(counters: dict[str, int], name: str = "part") -> str | None:
+    """The id that a note keeps under this name."""
+    parts = sorted((int(key.rpartition("_")[2]), part) for key, part in counters.items() if key.startswith(f"{name}_"))
+    return b"".join(part.to_bytes((part.bit_length() + 7) // 8) for _, part in parts).decode() or None

@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
-from sojourn.core.batch import Answer, Batch, Change, Create, Delete, Guard, NewEntry, Point, Reason, Refusal, Write
+from sojourn.core.batch import (
+    Answer,
+    Batch,
+    Change,
+    Create,
+    Delete,
+    Guard,
+    Lend,
+    NewEntry,
+    Point,
+    Reason,
+    Refusal,
+    Write,
+    Yield,
+)
 from sojourn.core.codec import check_key, told
 from sojourn.core.ids import is_id
 from sojourn.core.query import EntryQuery
@@ -22,9 +36,11 @@ from sojourn.errors import (
     ConflictError,
     EndedError,
     ExpiredError,
+    GameFullError,
     KeyReusedError,
     LeaseHeldError,
     LeaseLostError,
+    LimitError,
     NotFoundError,
     SojournError,
     UnavailableError,
@@ -35,6 +51,14 @@ T = TypeVar("T")
 
 TRIES: Final = 64
 """How often an operation decides again after losing to others before it gives up; each loss means that somebody won."""
+
+REFUSED: Final = (ConflictError, EndedError, ExpiredError, GameFullError, LimitError, NotFoundError)
+"""Errors that say how something stands, which the same call may have changed a moment ago."""
+
+_AT_WORK: Final = "keyed"
+_WHILE: Final = 30_000_000
+_PATIENCE: Final = tuple(min(0.01 * 1.5**turn, 0.25) for turn in range(16))
+"""How long to wait for another call's turn, in seconds: two and a half altogether."""
 
 NEVER: Final = Guard(open=False, version=-1)
 
@@ -94,29 +118,81 @@ class Unit:
             raise refused(answer.refusal, what)
         return None
 
-    async def note(self, home: str, operation: str | None, mark: str, **results: int) -> None:
-        """Keep what an operation id of several commits came to, as the counters of a session that nobody ever sees."""
-        if operation is not None:
-            made = self.new_id(home)
-            kept = Create(made, "note", state="pending", counters=results)
-            await self.commit(home, kept, Delete(made), key=operation, fingerprint=mark)
+    async def answered(
+        self,
+        home: str,
+        operation: str | None,
+        mark: str,
+        do: Callable[[], Awaitable[T]],
+        again: Callable[[Answer], Awaitable[T]],
+        what: str = "session",
+    ) -> T:
+        """What an operation id has been answered already, by ``again``; otherwise what ``do`` gives now.
+
+        Where ``do`` is refused, a call with the same id may have been faster and have changed what it looked at, so the id is
+        asked once more.
+        """
+        before = await self.asked(home, operation, mark, what)
+        if before is not None:
+            return await again(before)
+        try:
+            return await do()
+        except REFUSED:
+            before = await self.asked(home, operation, mark, what)
+            if before is None:
+                raise
+            return await again(before)
+
+    async def note(self, home: str, operation: str | None, mark: str, **results: int) -> dict[str, int]:
+        """Keep what an operation id of several commits came to, as the counters of a session that nobody ever sees.
+
+        Gives what is kept: what another call with the same id has noted first, where there was one.
+        """
+        if operation is None:
+            return results
+        made = self.new_id(home)
+        kept = Create(made, "note", state="pending", counters=results)
+        return (await self.commit(home, kept, Delete(made), key=operation, fingerprint=mark)).moved[0].counters
 
     async def once(self, home: str, operation: str | None, mark: str, do: Callable[[], Awaitable[int]], what: str) -> int:
         """What an operation of several commits comes to; asked again under its operation id, what it came to.
 
-        One that was cut short before that was noted is done again.
+        A call with the same id that is under way is waited for, though not for ever. One that was cut short before what it
+        came to was noted is done again.
         """
         before = await self.asked(home, operation, mark, what)
         if before is not None:
             return before.moved[0].counters["done"]
-        done = await do()
-        await self.note(home, operation, mark, done=done)
-        return done
+        if operation is None:
+            return await do()
+        fence = await self._turn(home)
+        try:
+            before = await self.asked(home, operation, mark, what)
+            if before is not None:
+                return before.moved[0].counters["done"]
+            return (await self.note(home, operation, mark, done=int(await do())))["done"]
+        finally:
+            if fence is not None:
+                await self.attempt(home, Yield(_AT_WORK, fence))
 
-    async def remember(self, home: str, operation: str | None, mark: str) -> None:
-        """Keep an operation id whose operation has nothing to commit, so that asking again does nothing later either."""
-        if operation is not None:
-            await self.commit(home, key=operation, fingerprint=mark)
+    async def _turn(self, home: str) -> int | None:
+        """A turn at the operations of several commits of a home; None when whoever has it takes longer than anybody waits.
+
+        It is for the answers' sake only: who goes on without a turn does nothing twice, but may count what another did.
+        """
+        for pause in _PATIENCE:
+            answer = await self.attempt(home, Lend(_AT_WORK, self.new_id(home), _WHILE))
+            if answer.refusal is None:
+                return answer.fences[0]
+            await self.engine.sleep(pause)
+        return None
+
+    async def remember(self, home: str, operation: str | None, mark: str) -> Answer | None:
+        """Keep an operation id whose operation has nothing to commit, so that asking again does nothing later either.
+
+        Gives what is kept under it: the answer of another call with the same id, where that was first.
+        """
+        return None if operation is None else await self.commit(home, key=operation, fingerprint=mark)
 
     async def load(self, session: str, kind: str, entries: EntryQuery | None = None) -> Snapshot:
         """A session of a kind; `NotFoundError` when there is none."""

@@ -70,6 +70,11 @@ _PATIENCE: Final = (0.0, 0.5, 0.9, 0.97)
 operation does much while another is about to commit."""
 
 
+_SLEEP: Final = "sleep "
+_WAKING: Final = 0.05
+"""How likely an operation that rests goes on while others are awake: whoever waits gives them time."""
+
+
 class RaceLostError(AssertionError):
     """A scenario failed; ``seed`` (and ``crash_after``) bring the same run about again, ``steps`` say what happened."""
 
@@ -116,6 +121,7 @@ class _Task:
     steps: int = 0
     ended: bool = False
     dead: bool = False
+    asleep: bool = False
 
 
 _running: ContextVar[_Task | None] = ContextVar("_running", default=None)
@@ -173,8 +179,9 @@ class Simulation:
         patience = self.random.choice(_PATIENCE)
         task: _Task | None = None
         while waiting := [task for task in tasks if not task.ended]:
-            if task is None or task.ended or self.random.random() >= patience:
-                task = self.random.choice(waiting)
+            awake = [task for task in waiting if not task.asleep or self.random.random() < _WAKING] or waiting
+            if task not in awake or self.random.random() >= patience:
+                task = self.random.choice(awake)
             if task.number == crash and task.steps == self.crash_after:
                 self._drop(task)
             else:
@@ -201,6 +208,7 @@ class Simulation:
             self.steps.append(f"{task.number}: raised {error!r}")
         else:
             self.steps.append(f"{task.number}: {_labelled(label)}")
+            task.asleep = label.startswith(_SLEEP)
         finally:
             _running.reset(token)
 
@@ -318,7 +326,7 @@ class _Interleaved:
         return "now" if await self._engine.tip() != after else "timeout"
 
     async def sleep(self, seconds: float) -> None:
-        await self._alive(f"sleep {timedelta(seconds=seconds)}")
+        await self._alive(f"{_SLEEP}{timedelta(seconds=seconds)}")
 
     def spawn(self, body: object) -> Any:
         del body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from sojourn.core.batch import Answer, Change, Point, Refusal
@@ -55,9 +55,6 @@ class AsyncContexts:
         place, label = rules.check_scope(scope), rules.check_name(name)
         more = rules.check_metadata(metadata, self._policy)
         operation, mark = operation_key(key), fingerprint("context.create", label, more, exist_ok)
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return await self._shown(asked.moved[0].id)
 
         async def step() -> str | Refusal:
             found = await self._reader.follow(place, label)
@@ -71,7 +68,7 @@ class AsyncContexts:
             answer = await self._unit.attempt(place, made, point, key=operation, fingerprint=mark)
             return answer.refusal or answer.moved[0].id
 
-        return await self._shown(await perform(step, KIND))
+        return await self._unit.answered(place, operation, mark, lambda: self._performed(step), self._moved, KIND)
 
     async def get(self, name: str, *, scope: str | int | None = None) -> Context | None:
         """The context of this name; None when there is none."""
@@ -291,9 +288,6 @@ class AsyncContexts:
         """Give a context another name; `NameTakenError` when another context has it."""
         place, label, wanted = rules.check_scope(scope), rules.check_name(name), rules.check_name(new)
         operation, mark = operation_key(key), fingerprint("context.rename", label, wanted)
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return await self._shown(asked.moved[0].id)
 
         async def step() -> str | Refusal:
             found = await self._reader.follow(place, label)
@@ -310,7 +304,7 @@ class AsyncContexts:
             answer = await self._unit.attempt(place, write, *moved, key=operation, fingerprint=mark)
             return self._or_again(answer, found.session.id)
 
-        return await self._shown(await perform(step, KIND))
+        return await self._unit.answered(place, operation, mark, lambda: self._performed(step), self._moved, KIND)
 
     async def branch(
         self, name: str, new: str, *, at: int | None = None, scope: str | int | None = None, key: str | None = None
@@ -321,9 +315,6 @@ class AsyncContexts:
         """
         place, label, wanted = rules.check_scope(scope), rules.check_name(name), rules.check_name(new)
         operation, mark = operation_key(key), fingerprint("context.branch", label, wanted, at)
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return await self._shown(asked.moved[0].id)
 
         async def step() -> str | Refusal:
             session = await self._reader.named(place, label)
@@ -340,7 +331,7 @@ class AsyncContexts:
             answer = await self._unit.attempt(place, made, point, *uses, key=operation, fingerprint=mark)
             return self._or_again(answer, made.id)
 
-        return await self._shown(await perform(step, KIND))
+        return await self._unit.answered(place, operation, mark, lambda: self._performed(step), self._moved, KIND)
 
     async def _shared_counters(self, session: Session, at: int) -> dict[str, int]:
         if at == session.last_sequence:
@@ -359,9 +350,6 @@ class AsyncContexts:
         """
         place, label = rules.check_scope(scope), rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.set_active", label, bool(active))
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return await self._shown_named(asked, place, label)
 
         async def step() -> str | Refusal:
             session = await self._reader.named(place, label)
@@ -369,7 +357,9 @@ class AsyncContexts:
                 return await self._activate(session, operation, mark)
             return await self._deactivate(session, operation, mark)
 
-        return await self._shown(await perform(step, KIND))
+        return await self._unit.answered(
+            place, operation, mark, lambda: self._performed(step), lambda asked: self._shown_named(asked, place, label), KIND
+        )
 
     async def active(self, *, scope: str | int | None = None) -> Context | None:
         """The active context of a scope; None when there is none. One read by an index."""
@@ -380,15 +370,12 @@ class AsyncContexts:
         """Make a context active again: by name, or the last active one, also after it was ended."""
         place, label = rules.check_scope(scope), None if name is None else rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.resume", label)
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return await self._shown(asked.moved[0].id)
 
         async def step() -> str | Refusal:
             session = await (self._reader.last_active(place) if label is None else self._reader.named(place, label))
             return await self._activate(session, operation, mark)
 
-        return await self._shown(await perform(step, KIND))
+        return await self._unit.answered(place, operation, mark, lambda: self._performed(step), self._moved, KIND)
 
     async def _activate(self, session: Session, operation: str | None, mark: str) -> str | Refusal:
         if session.state != "active":
@@ -413,28 +400,27 @@ class AsyncContexts:
         """Remove a context; False when there is none. ``purge=False`` keeps its artifacts, to be read by its id."""
         place, label = rules.check_scope(scope), rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.delete", label, bool(purge))
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return _removed(asked) > 0
-        session = (await self._reader.follow(place, label)).session
-        done = session is not None and await self._remove(session, purge=purge)
-        await self._unit.note(place, operation, mark, removed=int(done))
-        return done
+
+        async def remove() -> int:
+            session = (await self._reader.follow(place, label)).session
+            return session is not None and await self._remove(session, purge=purge)
+
+        return await self._unit.once(place, operation, mark, remove, KIND) > 0
 
     async def delete_all(self, *, purge: bool = True, scope: str | int | None = None, key: str | None = None) -> int:
         """Remove every context of a scope; how many there were. ``purge=True`` also removes what earlier deletes kept."""
         place = rules.check_scope(scope)
         operation, mark = operation_key(key), fingerprint("context.delete_all", bool(purge))
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return _removed(asked)
-        done = 0
-        async for session in self._removal.everything(place):
-            kept = rules.is_kept(session)
-            if purge or not kept:
-                done += await self._remove(session, purge=purge) and not kept
-        await self._unit.note(place, operation, mark, removed=done)
-        return done
+
+        async def remove() -> int:
+            done = 0
+            async for session in self._removal.everything(place):
+                kept = rules.is_kept(session)
+                if purge or not kept:
+                    done += await self._remove(session, purge=purge) and not kept
+            return done
+
+        return await self._unit.once(place, operation, mark, remove, KIND)
 
     async def _remove(self, session: Session, *, purge: bool) -> bool:
         if purge:
@@ -444,15 +430,13 @@ class AsyncContexts:
     async def purge(self, id: str, *, key: str | None = None) -> int:
         """Remove what ``delete(purge=False)`` kept under this id; how many artifacts that were, 0 when there is nothing."""
         operation, mark = operation_key(key), fingerprint("context.purge", id)
-        home = f"{KIND}/{id}"
-        asked = await self._unit.asked(home, operation, mark, KIND)
-        if asked is not None:
-            return _removed(asked)
         session = (await self._unit.find(id, KIND)).session
-        gone = await self._removal.remove(id) if session is not None and rules.is_kept(session) else None
-        count = 0 if gone is None else gone.counters.get("artifacts", 0)
-        await self._unit.note(home, operation, mark, removed=count)
-        return count
+        kept = session if session is not None and rules.is_kept(session) else None
+        count = 0 if kept is None else kept.counters.get("artifacts", 0)
+        # What is purged has no home to ask: how much it was is noted in a home of its own, before anything is gone.
+        noted = await self._unit.note(f"{KIND}/{id}", operation, mark, removed=count, there=int(kept is not None))
+        gone = await self._removal.remove(id) if kept is not None and noted["there"] else None
+        return 0 if gone is None and operation is None else noted["removed"]
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -476,6 +460,13 @@ class AsyncContexts:
             return answer.moved[0].id if answer.replayed else id
         return answer.refusal if answer.refusal.reason == "key" else _AGAIN
 
+    async def _performed(self, step: Callable[[], Awaitable[str | Refusal]]) -> Context:
+        return await self._shown(await perform(step, KIND))
+
+    async def _moved(self, asked: Answer) -> Context:
+        """What an operation id has made or changed."""
+        return await self._shown(asked.moved[0].id)
+
     async def _shown(self, id: str) -> Context:
         return await self._reader.shown(await self._reader.session(id))
 
@@ -484,7 +475,3 @@ class AsyncContexts:
         if asked.moved:
             return await self._shown(asked.moved[0].id)
         return await self._reader.shown(await self._reader.named(scope, name))
-
-
-def _removed(answer: Answer) -> int:
-    return answer.moved[0].counters["removed"] if answer.moved else 0

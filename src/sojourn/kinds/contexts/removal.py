@@ -8,6 +8,7 @@ from typing import Final
 from sojourn.core.batch import Change, Delete, Guard, Point, Refusal
 from sojourn.core.query import READABLE_STATES, SessionQuery
 from sojourn.core.session import Session
+from sojourn.errors import NotFoundError
 from sojourn.kinds.contexts import rules
 from sojourn.kinds.contexts.contents import Contents, releases
 from sojourn.kinds.contexts.reader import Reader
@@ -33,7 +34,10 @@ class Removal:
             session = (await self._unit.find(id, KIND)).session
             if session is None:
                 return []
-            uses = rules.uses_of(await self._reader.stored(session))
+            try:
+                uses = rules.uses_of(await self._reader.stored(session))
+            except NotFoundError:  # somebody else has removed it since
+                return []
             gone = Delete(session.id, Guard(open=False, version=session.version))
             answer = await self._unit.attempt(session.home, gone, *releases(uses))
             if answer.refusal is not None:

@@ -506,12 +506,7 @@ class AsyncConversations:
             check_number(limit, "limit")
         age = None if max_age is None else span(max_age, "max_age")
         operation, mark = operation_key(key), fingerprint("decay", age, limit)
-        asked = await self._unit.asked(_DECAY, operation, mark, KIND)
-        if asked is not None:
-            return asked.moved[0].counters["archived"]
-        done = await self._decay(max_age, limit)
-        await self._unit.note(_DECAY, operation, mark, archived=done)
-        return done
+        return await self._unit.once(_DECAY, operation, mark, lambda: self._decay(max_age, limit), KIND)
 
     async def _decay(self, max_age: timedelta | None, limit: int | None) -> int:
         now = await self._unit.engine.now()
@@ -566,7 +561,7 @@ class AsyncConversations:
         answer = await self._unit.attempt(session.home, Delete(session.id))
         if answer.refusal is not None and answer.refusal.reason != "missing":
             raise refused(answer.refusal, KIND)
-        return answer.refusal is None
+        return answer.refusal is None or operation is not None
 
     # -- branches and places ---------------------------------------------------------------------------------------
 

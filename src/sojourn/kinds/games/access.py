@@ -11,10 +11,11 @@ from sojourn.core.codec import check_key
 from sojourn.errors import ConflictError, InvalidValueError, NotFoundError
 from sojourn.kinds.games import roster
 from sojourn.kinds.games.model import Game
-from sojourn.kinds.games.placement import Operation, Placement, Spot, made_by
+from sojourn.kinds.games.placement import AGAIN, Operation, Placement, Spot, placed
 from sojourn.kinds.games.play import Play
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import KIND, View, after, game_of
+from sojourn.kinds.games.transitions import Place
 from sojourn.shell.unit import Unit, perform
 
 T = TypeVar("T")
@@ -75,19 +76,28 @@ class Access:
         operation: Operation = _PLAIN,
     ) -> View:
         """Change one game by a rule that is shown it as it is; a window that was due is closed first."""
+        view, _ = await self._changed(channel_id, game_id, rule, choices=choices, operation=operation)
+        return view
 
-        async def step() -> View | Refusal:
+    async def _changed(
+        self, channel_id: str | int | None, game_id: str | int | None, rule: Rule, *, choices: bool, operation: Operation
+    ) -> tuple[View, Answer | None]:
+        """The game and the answer of the commit that has changed it; None where there was nothing to change."""
+
+        async def step() -> tuple[View, Answer | None] | Refusal:
             view = await self.settled(channel_id, game_id)
-            if await self.known(view, operation) is not None:
-                return view
             if choices:
                 view = await self._reader.with_activity(view)
+            asked = await self.known(view, operation)  # after the last look, or the rule might see what this id has done
+            if asked is not None:
+                return await self.settled(channel_id, game_id), asked
             write = rule(view)
             if write is None:
-                await self._unit.remember(view.session.home, operation.key, operation.mark)
-                return view
+                return view, await self._unit.remember(view.session.home, operation.key, operation.mark)
             answer = await self._unit.attempt(view.session.home, write, key=operation.key, fingerprint=operation.mark)
-            return answer.refusal or after(view, write, answer.moved[0], answer.now)
+            if answer.replayed:
+                return await self.settled(channel_id, game_id), answer
+            return answer.refusal or (after(view, write, answer.moved[0], answer.now), answer)
 
         return await perform(step, KIND)
 
@@ -117,36 +127,37 @@ class Access:
         change: str,
     ) -> bool:
         """Take somebody out of the roster, and close the window if nobody is waited for any more; whether they were in it."""
-        if operation.key is not None:
-            asked = await self.known(await self.settled(channel_id, game_id), operation)
-            if asked is not None:
-                return bool(asked.moved)
-        was = False
 
         def rule(view: View) -> Write | None:
-            nonlocal was
             roster.check_actor(view, by)
-            was = user in view.players
-            return roster.leave(view, user, change=change) if was else None
+            return roster.leave(view, user, change=change) if user in view.players else None
 
-        view = await self.changed(channel_id, game_id, rule, choices=True, operation=operation)
+        view, answer = await self._changed(channel_id, game_id, rule, choices=True, operation=operation)
         await self._play.settled(view)
-        return was
+        return answer is not None and bool(answer.moved)
 
-    async def taken(self, channel_id: str | int, rule: Callable[[View], Write], operation: Operation) -> Game:
-        """Take the game off its channel by a rule."""
+    async def taken(self, channel_id: str | int, rule: Callable[[View], Write], to: Place, operation: Operation) -> Game:
+        """Take the game off its channel by a rule, to be what that makes of it."""
         channel = channel_of(channel_id)
-        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
-        if asked is not None:
-            return await self.game(await self._reader.load(made_by(asked) or await self._placement.last(channel)))
 
         async def step() -> str | Refusal:
             spot = await self.due_closed(await self._placement.spot(channel))
             if spot.view is None:
-                raise NotFoundError(f"the channel {channel!r} shows no game.")
+                left = await self._placement.left(spot) if operation.key is not None else None
+                if left is None or left.place != to:
+                    raise NotFoundError(f"the channel {channel!r} shows no game.")
+                return await self._placement.free(spot, left, operation)  # a call like this one has begun it
+            if spot.view.data["channel"] != channel:
+                return AGAIN
             return await self._placement.take(spot, rule(spot.view), operation)
 
-        return await self.game(await self._reader.load(await perform(step, KIND)))
+        async def do() -> Game:
+            return await self.game(await self._reader.load(await perform(step, KIND)))
+
+        async def again(asked: Answer) -> Game:
+            return await self.game(await self._reader.load(placed(asked)[0] or await self._placement.last(channel)))
+
+        return await self._unit.answered(channel, operation.key, operation.mark, do, again, KIND)
 
     async def due_closed(self, spot: Spot) -> Spot:
         """What a channel shows, with a window closed that was due, and the choices of one that goes on."""

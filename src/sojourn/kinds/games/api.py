@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
 from sojourn.core.codec import Json, check_key, check_number, check_text
-from sojourn.core.ids import is_id
+from sojourn.core.ids import id_of, is_id, parts_of
 from sojourn.core.query import Page
 from sojourn.core.session import Session
 from sojourn.core.times import span
@@ -34,7 +34,7 @@ from sojourn.kinds.games.model import (
     Window,
 )
 from sojourn.kinds.games.narration import Narrating
-from sojourn.kinds.games.placement import NewGame, Operation, Placement, Spot, made_by
+from sojourn.kinds.games.placement import AGAIN, NewGame, Operation, Placement, Spot, made_by, placed
 from sojourn.kinds.games.play import Play
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import KIND, View, span_of, window_of
@@ -131,39 +131,55 @@ class AsyncGames:
         new = None if name is None else self._new(channel, name, title_screen_url, policy)
         own = None if game_id is None else check_key(game_id, "game_id")
         operation = _operation(key, "game.swap", name, own, title_screen_url)
-        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
-        if asked is not None:
-            return await self._swapped_again(asked, channel, own)
-        shelved: list[str] = []
+
+        async def do() -> Swapped:
+            made, out = await self._swap(channel, new, own or "", operation)
+            game = await self._begun(made)
+            return Swapped(None if out is None else await self._access.game(await self._reader.load(out)), game)
+
+        async def again(asked: Answer) -> Swapped:
+            """Its games as they are now."""
+            await self._placement.spot(channel)  # finishes what a crash has left half done
+            game, out = placed(asked)
+            gone = None if out is None else await self._reader.find(out)
+            return Swapped(None if gone is None else await self._access.game(gone), await self._loaded(game or own or ""))
+
+        return await self._unit.answered(channel, operation.key, operation.mark, do, again, KIND)
+
+    async def _swap(self, channel: str, new: NewGame | None, saved: str, operation: Operation) -> tuple[str, str | None]:
+        """Show a new game or a saved one in the place of what a channel shows; which is shown, and which was."""
+        out: str | None = None
         tries = 0
 
         async def step() -> str | Refusal:
-            nonlocal tries
+            nonlocal out, tries
             tries += 1
             spot = await self._access.due_closed(await self._placement.spot(channel))
+            if spot.view is not None and spot.view.data["channel"] != channel:
+                return AGAIN
+            shown = None if spot.view is None else spot.view.id
             if new is not None:
-                if spot.view is None or spot.view.id != new.id:
-                    shelved[:] = [] if spot.view is None else [spot.view.id]
+                out = out if shown == new.id else shown
                 return await self._placement.boot(spot, new, operation)
-            game = await self._access.free(await self._reader.load(own or ""), channel)
-            if spot.view is not None and spot.view.id == game.id:
-                if tries > 1 or operation.key is not None:  # begun by this call or key, and finished by whoever came next
-                    return game.id
-                raise ConflictError(f"the channel {channel!r} shows game {game.id} already.", holder=game.id)
-            shelved[:] = [] if spot.view is None else [spot.view.id]
-            return await self._placement.show(spot, game, operation)
+            game = await self._access.free(await self._reader.load(saved), channel)
+            if spot.view is None or shown != game.id:
+                out = shown
+                return await self._placement.show(spot, game, operation)
+            if tries > 1 or operation.key is not None:  # begun by this call or key, and finished by whoever came next
+                return await self._placement.finished(channel, game, operation)
+            raise ConflictError(f"the channel {channel!r} shows game {game.id} already.", holder=game.id)
 
         made = await perform(step, KIND)
-        before = await self._access.game(await self._reader.load(shelved[0])) if shelved else None
-        return Swapped(before, await self._begun(made))
+        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
+        return made, out if asked is None else placed(asked)[1]
 
     async def exit(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """End the channel's game: an open window is cancelled, its choices stay recorded as cancelled. `resume` reopens it."""
-        return await self._access.taken(channel_id, places.exited, _operation(key, "game.exit"))
+        return await self._access.taken(channel_id, places.exited, "ended", _operation(key, "game.exit"))
 
     async def shelve(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """Take the channel's game off it without ending it; an open window keeps what is left of its countdown."""
-        return await self._access.taken(channel_id, places.shelved, _operation(key, "game.shelve"))
+        return await self._access.taken(channel_id, places.shelved, "shelved", _operation(key, "game.shelve"))
 
     async def get(self, channel_id: str | int) -> Game | None:
         """The game that a channel shows; None when it shows none."""
@@ -183,10 +199,6 @@ class AsyncGames:
         operation = _operation(key, "game.resume", str(game_id))
         view = await self._reader.load(game_id)
         channel: str = wanted or view.data["last_channel"]
-        asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
-        if asked is not None:
-            await self._placement.spot(channel)  # finishes what a crash has left half done
-            return await self._access.game(await self._reader.load(view.id))
 
         async def step() -> str | Refusal:
             spot = await self._placement.spot(channel)
@@ -197,7 +209,14 @@ class AsyncGames:
             game = await self._access.free(await self._reader.load(view.id), channel)
             return await self._placement.show(spot, game, operation)
 
-        return await self._begun(await perform(step, KIND))
+        async def do() -> Game:
+            return await self._begun(await perform(step, KIND))
+
+        async def again(_: Answer) -> Game:
+            await self._placement.spot(channel)  # finishes what a crash has left half done
+            return await self._access.game(await self._reader.load(view.id))
+
+        return await self._unit.answered(channel, operation.key, operation.mark, do, again, KIND)
 
     async def list(
         self,
@@ -242,13 +261,14 @@ class AsyncGames:
         name = check_key(game_id, "game_id")
         operation, home = _operation(key, "game.delete", name), f"{KIND}/{name}"
         asked = await self._unit.asked(home, operation.key, operation.mark, KIND)
-        if asked is not None:
-            return asked.moved[0].counters["removed"] > 0
-        view = await self._reader.find(name)
+        view = await self._reader.find(name) if asked is None else None
+        # What is deleted has no home to ask: which one it is is noted in a home of its own, before anything is gone.
+        found = {} if view is None else parts_of(view.id)
+        noted = asked.moved[0].counters if asked else await self._unit.note(home, operation.key, operation.mark, **found)
+        meant = id_of(noted)
         self._play.forget()
-        done = view is not None and await self._lobby.remove(view.id) is not None
-        await self._unit.note(home, operation.key, operation.mark, removed=int(done))
-        return done
+        done = meant is not None and await self._lobby.remove(meant) is not None
+        return done or (operation.key is not None and meant is not None)
 
     # -- people ----------------------------------------------------------------------------------------------------
 
@@ -402,14 +422,14 @@ class AsyncGames:
         operation = _operation(key, "game.join_by_code", who.user, who.name, who.role, who.seat)
         view, kept = await self._lobby.by_code(code)
 
-        async def again() -> Player:
-            return record.player_of(view, who.user)
-
-        async def act() -> Player:
-            joined = await self._play.settled(await self._lobby.join(view, kept, who))
+        async def do() -> Player:
+            joined = await self._play.settled(await self._lobby.join(view, kept, who, operation))
             return record.player_of(await self._play.start(joined), who.user)
 
-        return await self._access.once(view.session.home, operation, act, again)
+        async def again(_: Answer) -> Player:
+            return record.player_of(await self._reader.load(view.id), who.user)
+
+        return await self._unit.answered(view.session.home, operation.key, operation.mark, do, again, KIND)
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
@@ -482,6 +502,7 @@ class AsyncGames:
         view = await self._access.settled(channel_id, game_id)
         asked = await self._access.known(view, operation)
         if asked is not None:
+            view = await self._reader.load(view.id)
             number = await self._reader.turn_at(view.id, asked.moved[0].first) if asked.moved else view.closed
             return await self._reader.turn(view, number)
         roster.check_actor(view, actor)
@@ -604,7 +625,7 @@ class AsyncGames:
         view = await self._access.settled(channel_id, game_id)
 
         async def again() -> Turn:
-            return await self._reader.turn(view, number)
+            return await self._reader.turn(await self._reader.load(view.id), number)
 
         async def act() -> Turn:
             game, told = await self._narrating.record(view, number, narration, token)
@@ -666,8 +687,8 @@ class AsyncGames:
         title = view.data["name"] if name is None else places.check_name(name)
         home = view.session.home
         made = forks.forked(view, self._unit.new_id(home, after=view.id), turn, title)
-        await self._unit.commit(home, made, key=operation.key, fingerprint=operation.mark, what=KIND)
-        return await self._access.game(await self._reader.load(made.id))
+        answer = await self._unit.commit(home, made, key=operation.key, fingerprint=operation.mark, what=KIND)
+        return await self._access.game(await self._reader.load(answer.moved[0].id))
 
     async def rewind(
         self, channel_id: str | int | None, to_turn: int, *, game_id: str | int | None = None, key: str | None = None
@@ -735,14 +756,6 @@ class AsyncGames:
         made = made_by(asked)
         view = await (self._placement.current(channel) if made is None else self._reader.load(made))
         return await self._access.game(view)
-
-    async def _swapped_again(self, asked: Answer, channel: str, own: str | None) -> Swapped:
-        """What a swap gave that was asked for before: its games as they are now."""
-        await self._placement.spot(channel)  # finishes what a crash has left half done
-        game = await (self._shown_again(asked, channel) if own is None else self._loaded(own))
-        others = [moved.id for moved in asked.moved if moved.id != game.id]
-        shelved = await self._reader.find(others[0]) if others else None
-        return Swapped(None if shelved is None else await self._access.game(shelved), game)
 
     async def _close_due(self, session: Session) -> bool:
         """Close the window of a session that a sweep has found due; whether this call did."""

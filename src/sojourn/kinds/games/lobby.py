@@ -18,6 +18,7 @@ from sojourn.core.times import span
 from sojourn.errors import ConflictError, ExpiredError, InvalidValueError, LimitError, NotFoundError
 from sojourn.kinds.games import places, record, roster
 from sojourn.kinds.games.model import Game
+from sojourn.kinds.games.placement import Operation
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import KIND, View
 from sojourn.shell.unit import Unit, perform
@@ -161,7 +162,7 @@ class Lobby:
             raise NotFoundError("there is no such join code.", hint="Ask for a new one.")
         return view, key.key
 
-    async def join(self, view: View, kept: str, who: roster.Joining) -> View:
+    async def join(self, view: View, kept: str, who: roster.Joining, operation: Operation) -> View:
         """Join by a code: one of its uses is taken in the same commit, unless they are in the roster already."""
 
         async def step() -> View | Refusal:
@@ -171,7 +172,9 @@ class Lobby:
             write = roster.join(fresh, who)
             if who.user not in fresh.players:
                 write = _used(fresh, kept, write)
-            answer = await self._unit.attempt(fresh.session.home, write)
+            answer = await self._unit.attempt(fresh.session.home, write, key=operation.key, fingerprint=operation.mark)
+            if answer.replayed:
+                return await self._reader.load(view.id)
             return answer.refusal or record.after(fresh, write, answer.moved[0], answer.now)
 
         return await perform(step, KIND)
@@ -187,6 +190,8 @@ class Lobby:
                 return []
             gone = Delete(session.id, Guard(open=False, version=session.version))
             answer = await self._unit.attempt(session.home, gone)
+            if answer.refusal is not None and answer.refusal.reason == "missing":  # somebody else has removed it since
+                return []
             return answer.refusal or [session]
 
         found = await perform(step, KIND)

@@ -36,7 +36,7 @@ class Narrating:
 
         asked = await self._unit.asked(view.session.home, operation.key, operation.mark, KIND)
         if asked is not None:
-            return await self._claimed_before(view, asked.fences[0])
+            return await self._claimed_before(await self._reader.load(view.id), asked.fences[0])
 
         async def step() -> tuple[View, int, int, int] | Refusal:
             nonlocal view
@@ -100,10 +100,12 @@ class Narrating:
             if answer.refusal is None:
                 told = record.turn_of(entry, choices, people, text[:SUMMARY], telling=False)
                 return await self._after(view, changes[0], answer), told
-            if answer.refusal.reason not in ("key", "phase", "version"):
-                raise refused(answer.refusal, KIND)
             view = await self._reader.load(view.id)
-            return AGAIN
+            if answer.refusal.reason in ("key", "phase", "version"):
+                return AGAIN
+            if record.is_told(view.data, number) and await self._reader.narration(view, number) == text:
+                return AGAIN  # by a call like this one, which has given the claim back
+            raise refused(answer.refusal, KIND)
 
         return await perform(step, KIND)
 

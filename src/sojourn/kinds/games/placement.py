@@ -8,17 +8,18 @@ where alias and record agree, so at each moment a channel shows one game or none
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sojourn.core.batch import Answer, Change, Delete, Guard, Point, Refusal, Write
+from sojourn.core.batch import Answer, Change, Create, Delete, Guard, Point, Refusal, Write
+from sojourn.core.ids import id_of, parts_of
 from sojourn.core.session import Alias
 from sojourn.errors import ConflictError, NotFoundError, UnavailableError
 from sojourn.kinds.games import places, record
 from sojourn.kinds.games.model import GamePolicy
 from sojourn.kinds.games.reader import Reader
 from sojourn.kinds.games.record import KIND, View, after, view_of
-from sojourn.shell.unit import STALE, TRIES, Unit, refused
+from sojourn.shell.unit import STALE, TRIES, Unit, fingerprint, refused
 
 AGAIN: Final = Refusal("version")
 
@@ -53,6 +54,7 @@ class Operation:
 
 
 _UNKEYED: Final = Operation()
+_OUT: Final = "out"
 
 
 class Placement:
@@ -122,21 +124,23 @@ class Placement:
     async def boot(self, spot: Spot, new: NewGame, operation: Operation) -> str | Refusal:
         """Make a game and show it where ``spot`` showed nothing, or in the place of what it showed."""
         out = spot.view
-        if out is not None and out.id == new.id:  # this call began it, and whoever came next has finished it
-            await self._unit.remember(spot.channel, operation.key, operation.mark)
-            return new.id
+        if out is not None and operation.key is not None:  # a call like this one may have made its game already
+            made = await self._unit.asked(spot.channel, _making(operation), operation.mark, KIND)
+            new = new if made is None else replace(new, id=made.moved[0].id)
+        if out is not None and out.id == new.id:  # this operation began it, and whoever came next has finished it
+            return await self._note(spot.channel, operation, new.id, await self._gone_for(out))
         if out is not None and out.session.home != spot.channel:
-            made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
-            answer = await self._unit.attempt(spot.channel, made)
+            create = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
+            answer = await self._unit.attempt(spot.channel, create, key=_making(operation), fingerprint=operation.mark)
             if answer.refusal is not None and answer.refusal.reason != "present":
                 return answer.refusal
-            return await self.show(spot, await self._reader.load(new.id), operation)
+            return await self.show(spot, await self._reader.load(made_by(answer) or new.id), operation)
         before = await self._before(spot, out)
-        made = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, before)
-        changes: list[Change] = [made, Point(spot.alias.key, new.id, spot.alias.epoch)]
+        create = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, before)
+        changes: list[Change] = [create, Point(spot.alias.key, new.id, spot.alias.epoch)]
         if out is not None:
             changes.append(places.shelved(out))
-        answer = await self._commit(spot.channel, changes, operation)
+        answer = await self._commit(spot.channel, changes, operation, new.id, out)
         if answer.refusal is not None and answer.refusal.reason == "present":  # this call has made it in an earlier attempt
             return await self.show(spot, await self._reader.load(new.id), operation)
         return answer.refusal or made_by(answer) or new.id
@@ -144,6 +148,8 @@ class Placement:
     async def show(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
         """Show a saved game where ``spot`` showed nothing, or in the place of what it showed."""
         out, home = spot.view, game.session.home
+        if game.data["channel"] == spot.channel and await self.is_shown(game):  # by a call like this one
+            return AGAIN
         if home == spot.channel and (out is None or out.session.home == spot.channel):
             return await self._move(spot, game, out, operation)
         coming = places.coming(game, spot.channel, await self._before(spot, out))
@@ -155,11 +161,16 @@ class Placement:
             gone = await self._unit.attempt(out.session.home, places.shelved(out, goes=(spot.channel, game.id)))
             if gone.refusal is not None:
                 return AGAIN
-            out = None
+            return await self._move(spot, game, None, operation, left=out)
         return await self._move(spot, game, out, operation)
 
-    async def _move(self, spot: Spot, game: View, out: View | None, operation: Operation) -> str | Refusal:
-        """Move the alias, with what lives in the channel's home; then what came from another home begins."""
+    async def _move(
+        self, spot: Spot, game: View, out: View | None, operation: Operation, *, left: View | None = None
+    ) -> str | Refusal:
+        """Move the alias, with what lives in the channel's home; then what came from another home begins.
+
+        ``left`` lives in another home, and has left the channel already.
+        """
         here = game.session.home == spot.channel
         before = await self._before(spot, out)
         changes: list[Change] = [Point(spot.alias.key, game.id, spot.alias.epoch)]
@@ -167,7 +178,7 @@ class Placement:
             changes.append(places.shown(game, spot.channel, before))
         if out is not None:
             changes.append(places.shelved(out))
-        answer = await self._commit(spot.channel, changes, operation)
+        answer = await self._commit(spot.channel, changes, operation, game.id, left or out)
         if answer.refusal is not None:
             return answer.refusal
         if not here:
@@ -209,20 +220,55 @@ class Placement:
     async def take(self, spot: Spot, write: Write, operation: Operation) -> str | Refusal:
         """Take the game off its channel with this change of its own (`places.shelved`, `places.exited`)."""
         assert spot.view is not None  # noqa: S101  # the caller looked
-        home, free = spot.view.session.home, Point(spot.alias.key, None, spot.alias.epoch)
+        home = spot.view.session.home
         if home == spot.channel:
-            answer = await self._commit(home, [write, free], operation)
-            return answer.refusal or spot.view.id
+            free = Point(spot.alias.key, None, spot.alias.epoch)
+            answer = await self._commit(home, [write, free], operation, spot.view.id)
+            return answer.refusal or placed(answer)[0] or spot.view.id
         gone = await self._unit.attempt(home, write)
         if gone.refusal is not None:
-            return gone.refusal
-        answer = await self._commit(spot.channel, [free], operation)
-        if answer.refusal is not None and answer.refusal.reason != "epoch":  # the place was given to another meanwhile
-            return answer.refusal
-        return spot.view.id
+            return AGAIN if gone.refusal.reason == "ended" else gone.refusal
+        return await self.free(spot, spot.view, operation)
 
-    async def _commit(self, home: str, changes: list[Change], operation: Operation) -> Answer:
+    async def left(self, spot: Spot) -> View | None:
+        """The game that was taken off a channel by somebody who did not get so far as to free the channel."""
+        return None if spot.alias.target is None else await self._reader.find(spot.alias.target)
+
+    async def free(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
+        """Free a channel whose game has left it."""
+        answer = await self._commit(spot.channel, [Point(spot.alias.key, None, spot.alias.epoch)], operation, game.id)
+        if answer.refusal is None:
+            return placed(answer)[0] or game.id
+        if answer.refusal.reason != "epoch":
+            return answer.refusal
+        return await self._note(spot.channel, operation, game.id)  # the place was given to another meanwhile
+
+    async def _commit(
+        self, home: str, changes: list[Change], operation: Operation, game: str, out: View | None = None
+    ) -> Answer:
+        """Carry out changes of a channel's home; an operation id keeps which game it was about, and which went for it."""
+        if operation.key is not None:
+            note = self._unit.new_id(home)
+            counters = {**parts_of(game), **({} if out is None else parts_of(out.id, _OUT))}
+            changes = [*changes, Create(note, "note", state="pending", counters=counters), Delete(note)]
         return await self._unit.attempt(home, *changes, key=operation.key, fingerprint=operation.mark)
+
+    async def _note(self, home: str, operation: Operation, game: str, out: View | None = None) -> str | Refusal:
+        """Keep which game an operation id was about, where somebody else has done the rest; what is kept."""
+        if operation.key is None:
+            return game
+        answer = await self._commit(home, [], operation, game, out)
+        return answer.refusal or placed(answer)[0] or game
+
+    async def finished(self, channel: str, game: View, operation: Operation) -> str | Refusal:
+        """What a call has begun, or another of its operation id, and whoever came next has finished."""
+        return await self._note(channel, operation, game.id, await self._gone_for(game))
+
+    async def _gone_for(self, game: View) -> View | None:
+        """The game that went off the channel for this one, when it lives in another home."""
+        before = game.data["before"]
+        out = await self._reader.find(before[0][0]) if before else None
+        return out if out is not None and out.data.get("going") == [game.data["channel"], game.id] else None
 
     # -- own ids ---------------------------------------------------------------------------------------------------
 
@@ -290,3 +336,14 @@ def _used(own: str, holder: str | None) -> ConflictError:
 def made_by(answer: Answer) -> str | None:
     """The game that a remembered answer was about: the first session it moved."""
     return answer.moved[0].id if answer.moved else None
+
+
+def placed(answer: Answer) -> tuple[str | None, str | None]:
+    """Which game a remembered answer was about, and which went for it."""
+    counters = answer.moved[-1].counters if answer.moved else {}
+    return id_of(counters), id_of(counters, _OUT)
+
+
+def _making(operation: Operation) -> str | None:
+    """The operation id of the first of several commits, which makes the game."""
+    return None if operation.key is None else fingerprint("game.made", operation.key)

@@ -203,7 +203,7 @@ class AsyncLogins:
                 return None
             return rules.unbound(session, self._origin, guard=Guard(timely=True, version=session.version))
 
-        return await self._changed(id, change, operation_key(key), mark)
+        return await self._changed(id, change, operation_key(key), mark, idempotent=True)
 
     # -- tokens and proofs ---------------------------------------------------------------------------------------------
 
@@ -414,16 +414,24 @@ class AsyncLogins:
         return rules.login_of(found.session, found.now)
 
     async def _changed(
-        self, id: str, change: Callable[[Session, int], Write | None], operation: str | None, mark: str
+        self,
+        id: str,
+        change: Callable[[Session, int], Write | None],
+        operation: str | None,
+        mark: str,
+        *,
+        idempotent: bool = False,
     ) -> Login:
-        """Change a live login by what a rule makes of it; None changes nothing."""
+        """Change a live login by what a rule makes of it; None, of an ``idempotent`` one, changes nothing."""
 
         async def step() -> bool | Refusal:
             found = await self._reader.session(id)
             session = found.session
             assert session is not None  # noqa: S101  # raised otherwise
-            if operation is not None and await self._unit.replayed(session, operation, mark, with_entry=True) is not None:
+            if await self._unit.replayed(session, operation, mark, with_entry=True) is not None:
                 return True
+            if idempotent and await self._unit.asked(session.home, operation, mark, KIND) is not None:
+                return True  # it had nothing to change
             if not rules.is_live(session, found.now):
                 raise closed_error(session, found.now)
             write = change(session, found.now)

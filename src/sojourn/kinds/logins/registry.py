@@ -13,10 +13,10 @@ half-way and wakes up later changes nothing. (Simulated with a crash after every
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-from sojourn.core.batch import Change, Create, Deadline, Delete, Guard, Point, Refusal
+from sojourn.core.batch import Answer, Change, Create, Deadline, Delete, Guard, Point, Refusal
 from sojourn.core.codec import Json, check_text
 from sojourn.core.session import Alias, AliasKey, Session
 from sojourn.core.times import MINUTE, maybe_datetime
@@ -93,6 +93,11 @@ def _left(person: Person, character: str) -> dict[str, Json]:
     return {"gone": True, "epoch": person.data["characters"][character]["epoch"]}
 
 
+def _remembering(id: str) -> tuple[Change, ...]:
+    """What has a commit's operation id remember an id, as that of a session that nobody ever sees."""
+    return Create(id, "note", state="pending"), Delete(id)
+
+
 class Registry:
     """Users, worlds and characters of one store and tenant."""
 
@@ -131,33 +136,44 @@ class Registry:
 
     async def add_user(self, username: str, operation: str | None, *, id: str | None = None) -> str:
         """A new user: the name first, then the record. A name whose record never came is taken over."""
+        home, mark = username_key(username).home, fingerprint("directory.add_user", username)
+
+        async def add() -> str:
+            made_by = None if operation is None else mark + operation
+            user = await perform(lambda: self._add_user(username, made_by, id), "user")
+            if operation is None:
+                return user
+            return await again(await self._unit.commit(home, *_remembering(user), key=operation, fingerprint=mark))
+
+        async def again(before: Answer) -> str:
+            return before.moved[0].id
+
+        return await self._unit.answered(home, operation, mark, add, again, "user")
+
+    async def _add_user(self, username: str, made_by: str | None, id: str | None) -> str | Refusal:
+        """Decide once, and commit."""
         key = username_key(username)
-        mark = fingerprint("directory.add_user", username)
-
-        async def step() -> str | Refusal:
-            alias = await self._alias(key)
-            if alias.target is not None:
-                person = await self._people.person(alias.target)
-                if person.data.get("username") == username:
-                    if operation is not None and person.data.get("made_by") == mark + operation:
-                        return alias.target
-                    raise NameTakenError(f"the username {username!r} is taken.", holder=alias.target)
-                if not await self._never(person):
-                    return AGAIN
-            user = id or self._unit.new_id("")
-            person = await self._people.person(user)
-            if "username" in person.data:
-                raise ConflictError(f"there is a user {user!r} already.")
-            point = await self._unit.attempt(key.home, Point(key, user, alias.epoch))
-            if point.refusal is not None:
+        alias = await self._alias(key)
+        if alias.target is not None:
+            person = await self._people.person(alias.target)
+            if person.data.get("username") == username:
+                if made_by is not None and person.data.get("made_by") == made_by:
+                    return alias.target
+                raise NameTakenError(f"the username {username!r} is taken.", holder=alias.target)
+            if not await self._never(person):
                 return AGAIN
-            values: Values = ((("username",), username),)
-            if operation is not None:
-                values += ((("made_by",), mark + operation),)
-            answer = await self._unit.attempt(user, *self._people.changed(person, "created", values=values))
-            return AGAIN if answer.refusal is not None else user
-
-        return await perform(step, "user")
+        user = id or self._unit.new_id(key.home)
+        person = await self._people.person(user)
+        if "username" in person.data:
+            raise ConflictError(f"there is a user {user!r} already.")
+        point = await self._unit.attempt(key.home, Point(key, user, alias.epoch))
+        if point.refusal is not None:
+            return AGAIN
+        values: Values = ((("username",), username),)
+        if made_by is not None:
+            values += ((("made_by",), made_by),)
+        answer = await self._unit.attempt(user, *self._people.changed(person, "created", values=values))
+        return AGAIN if answer.refusal is not None else user
 
     async def _never(self, person: Person) -> bool:
         """See to it that a record which has not come cannot come any more, whoever is about to store it."""
@@ -168,34 +184,37 @@ class Registry:
         return answer.refusal is None
 
     async def remove_user(self, user: str, operation: str | None) -> bool:
-        """Remove a user: signed out everywhere, characters and name free again; False when there is none."""
+        """Remove a user: signed out everywhere, characters and name free again; False when there is none.
 
-        async def remove() -> int:
-            return int(await self._remove_user(user))
+        The operation id is kept with the commit that begins it, and tells by what that has changed that there was one.
+        """
+        mark = fingerprint("directory.remove_user", user)
 
-        return bool(await self._unit.once(user, operation, fingerprint("directory.remove_user", user), remove, "user"))
-
-    async def _remove_user(self, user: str) -> bool:
         async def step() -> bool | Refusal:
             person = await self._people.person(user)
-            if "username" not in person.data:
-                return False
-            if not person.leaving:
-                if has_moves(person):
-                    await self.resume(person)
-                    return AGAIN
-                leave = self._people.changed(
-                    person, "leaving", values=((("leaving",), True),), revoking=True, deadline=Deadline(after=MINUTE)
-                )
-                answer = await self._unit.attempt(user, *leave)
-                if answer.refusal is not None:
-                    return AGAIN
-            return True
+            if person.leaving or "username" not in person.data:
+                if operation is None:
+                    return person.leaving
+                kept = _remembering(self._unit.new_id(user)) if person.leaving else ()
+                return await again(await self._unit.commit(user, *kept, key=operation, fingerprint=mark))
+            if has_moves(person):
+                await self.resume(person)
+                return AGAIN
+            leave = self._people.changed(
+                person, "leaving", values=((("leaving",), True),), revoking=True, deadline=Deadline(after=MINUTE)
+            )
+            answer = await self._unit.attempt(user, *leave, key=operation, fingerprint=mark)
+            return AGAIN if self._moved(answer.refusal) else await again(answer)
 
-        if not await perform(step, "user"):
-            return False
-        await self._leave(await self._people.person(user))
-        return True
+        async def again(before: Answer) -> bool:
+            return bool(before.moved)
+
+        there = await self._unit.answered(user, operation, mark, lambda: perform(step, "user"), again, "user")
+        if there:
+            person = await self._people.person(user)
+            if person.leaving:
+                await self._leave(person)
+        return there
 
     async def _leave(self, person: Person) -> None:
         """What is left of a removal; nobody can sign in as this user any more."""
@@ -278,16 +297,13 @@ class Registry:
     ) -> str:
         """A new character of a user: where it is found first, then the record that has it."""
         mark = fingerprint("directory.add_character", user, world, name)
-        if world is not None and await self.world(world) is None:
-            raise NotFoundError(f"there is no world {world!r}.", hint="Add it with store.directory.add_world().")
+        made = id or self._unit.new_id(user)
+        key, kept = character_key(made), () if operation is None else _remembering(made)
 
         async def step() -> str | Refusal:
+            if world is not None and await self.world(world) is None:
+                raise NotFoundError(f"there is no world {world!r}.", hint="Add it with store.directory.add_world().")
             person = await self.known(user)
-            made = id or self._unit.new_id(user)
-            if operation is not None and await self._before(person, operation, mark):
-                rows: dict[str, Json] = person.data["characters"]
-                return next(key for key, row in rows.items() if row.get("made_by") == mark + operation)
-            key = character_key(made)
             alias = await self._alias(key)
             if alias.target not in (None, user):
                 raise ConflictError(f"there is a character {made!r} already.", holder=alias.target)
@@ -299,17 +315,19 @@ class Registry:
                     return AGAIN
             epoch = alias.epoch if alias.target is None else alias.epoch - 1
             row: dict[str, Json] = {"world": world, "name": name, "epoch": epoch}
-            if operation is not None:
-                row["made_by"] = mark + operation
             record = self._people.changed(person, "updated", values=((("characters", made), row),))
-            answer = await self._unit.attempt(user, *record, key=operation, fingerprint=mark)
-            return AGAIN if self._moved(answer.refusal) else made
+            answer = await self._unit.attempt(user, *kept, *record, key=operation, fingerprint=mark)
+            if self._moved(answer.refusal):
+                return AGAIN
+            first = await again(answer) if kept else made
+            if first != made:  # a call with the same operation id was faster, and this one is nobody's
+                await self._free(key, user)
+            return first
 
-        return await perform(step, "character")
+        async def again(before: Answer) -> str:
+            return before.moved[0].id
 
-    async def _before(self, person: Person, operation: str, mark: str) -> bool:
-        """Whether an operation id was used in this user's home already, for the same."""
-        return person.session is not None and await self._unit.replayed(person.session, operation, mark) is not None
+        return await self._unit.answered(user, operation, mark, lambda: perform(step, "character"), again, "character")
 
     def _moved(self, refusal: Refusal | None) -> bool:
         if refusal is not None and refusal.reason == "key":
@@ -319,33 +337,63 @@ class Registry:
     async def rename_character(self, character: str, name: str, operation: str | None) -> None:
         """Give a character another name, with the logins that repeat it."""
         mark = fingerprint("directory.rename_character", character, name)
-        changed = await self._change(
-            character,
-            lambda _: ((("characters", character, "name"), name),),
-            lambda row: rules.renamed(row, name),
-            operation,
-            mark,
-        )
-        if changed is None:
-            raise no_character(character)
+
+        async def rename() -> None:
+            changed = await self._change(
+                character,
+                lambda _: ((("characters", character, "name"), name),),
+                lambda row: rules.renamed(row, name),
+                operation,
+                mark,
+            )
+            if changed is None:
+                raise no_character(character)
+
+        await self._once(character, operation, mark, rename)
 
     async def remove_character(self, character: str, operation: str | None) -> bool:
         """Remove a character; those who hold it have the account only from that commit on. False when there is none."""
-        mark = fingerprint("directory.remove_character", character)
-        user = await self._change(
-            character,
-            lambda person: ((("characters", character), _left(person, character)),),
-            lambda row: rules.unbound(row, _STORE, "character_removed", Guard()),
-            operation,
-            mark,
-        )
-        if user is not None:
-            await self._free(character_key(character), user)
-            return True
-        former = (await self._alias(character_key(character))).previous
-        if operation is None or former is None:
-            return False
-        return await self._before(await self._people.person(former), operation, mark)
+        home, mark = character_key(character).home, fingerprint("directory.remove_character", character)
+
+        async def remove() -> bool:
+            user = await self._change(
+                character,
+                lambda person: ((("characters", character), _left(person, character)),),
+                lambda row: rules.unbound(row, _STORE, "character_removed", Guard()),
+                operation,
+                mark,
+            )
+            if user is None and operation is not None:
+                user = await self._former(character, operation, mark)
+            if user is not None:
+                await self._free(character_key(character), user)
+            return bool((await self._unit.note(home, operation, mark, there=int(user is not None)))["there"])
+
+        async def again(before: Answer) -> bool:
+            return bool(before.moved[0].counters["there"])
+
+        return await self._unit.answered(home, operation, mark, remove, again, "character")
+
+    async def _former(self, character: str, operation: str, mark: str) -> str | None:
+        """Whose a character was when a call with this operation id took it away, whether it came to free its alias or not."""
+        alias = await self._alias(character_key(character))
+        for user in (alias.target, alias.previous):
+            if user is not None and await self._unit.asked(user, operation, mark, "user") is not None:
+                return user
+        return None
+
+    async def _once(self, character: str, operation: str | None, mark: str, do: Callable[[], Awaitable[None]]) -> None:
+        """Do something to a character unless that was done under this operation id, by whoever had the character then."""
+        home = character_key(character).home
+
+        async def done() -> None:
+            await do()
+            await self._unit.remember(home, operation, mark)
+
+        async def again(_: Answer) -> None:
+            return None
+
+        await self._unit.answered(home, operation, mark, done, again, "character")
 
     async def _change(
         self,
@@ -388,9 +436,12 @@ class Registry:
             answer = await self._unit.attempt(person.user, *gone, *record, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else person.user
 
-        former = await perform(step, "character")
-        if former is not None:
-            await self._carry(former, character)
+        async def move() -> None:
+            former = await perform(step, "character")
+            if former is not None:
+                await self._carry(former, character)
+
+        await self._once(character, operation, mark, move)
 
     async def _carry(self, former: str, character: str) -> None:
         """Do what is left of a move, from wherever it stopped."""

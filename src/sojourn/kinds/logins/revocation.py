@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sojourn.core.batch import Change, Deadline, Delete, Guard, Point, Refusal, Write
+from sojourn.core.batch import Answer, Change, Deadline, Delete, Guard, Point, Refusal, Write
 from sojourn.core.query import READABLE_STATES, SessionQuery
 from sojourn.core.session import Session, State
 from sojourn.core.times import MINUTE, span
@@ -23,6 +23,8 @@ AT_ONCE: Final = 500
 
 REVOKED: Final = "revoked"
 """A counter of the user's record: how many logins the last revocation of all has ended in its own commit."""
+_BY_PIECES: Final = -1
+"""What that counter says where they are ended in commits of their own."""
 
 AGAIN: Final = Refusal("version")
 CLOSED: Final[tuple[State, ...]] = ("ended", "archived")
@@ -49,11 +51,11 @@ class Revocation:
             if session is None or session.state != "active":
                 if session is None or operation is None:
                     return False
-                return await self._unit.replayed(session, operation, mark, with_entry=True) is not None
-            live = rules.is_live(session, found.now)
+                before = await self._unit.replayed(session, operation, mark, with_entry=True)
+                return before is not None and session.state == "ended"
             write = rules.closed(session, found.now, reason, origin, change=change)
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
-            return AGAIN if self._moved(answer.refusal) else live
+            return AGAIN if self._moved(answer.refusal) else answer.moved[0].state == "ended"  # not as one that had expired
 
         return await perform(step, KIND)
 
@@ -74,34 +76,34 @@ class Revocation:
         """
         mark = fingerprint("login.revoke_user", user, keep, reason)
 
-        async def step() -> int | Person | Refusal:
+        async def step() -> int | Refusal:
             person = await self._people.person(user)
-            if person.session is None:
-                await self._unit.remember(user, operation, mark)
-                return 0
-            before = await self._unit.replayed(person.session, operation, mark)
-            if before is not None:
-                return person if "revoke" in person.data else sum(moved.counters.get(REVOKED, 0) for moved in before.moved[:1])
-            first = await self._first(user)
+            first = [] if person.session is None else await self._first(user)
             rows = [row for row in first if row.id != keep]
-            if not rows:
-                await self._unit.remember(user, operation, mark)
-                return 0
+            if not rows:  # or a call with the same operation id has just ended them
+                return 0 if operation is None else _live(await self._unit.commit(user, key=operation, fingerprint=mark))
             if len(first) > AT_ONCE:
                 intent = {"keep": keep, "reason": reason, "generation": person.generation + 1, **origin.document()}
                 record = self._people.changed(
                     person, "revoking", values=((("revoke",), intent),), revoking=True, deadline=Deadline(after=MINUTE)
                 )
-                answer = await self._unit.attempt(user, *_noting(record, 0), key=operation, fingerprint=mark)
-                return AGAIN if self._moved(answer.refusal) else await self._people.person(user)
+                answer = await self._unit.attempt(user, *_noting(record, _BY_PIECES), key=operation, fingerprint=mark)
+                return AGAIN if self._moved(answer.refusal) else _live(answer)
             ended = [rules.closed(row, person.now, reason, origin) for row in rows]
             live = sum(rules.is_live(row, person.now) for row in rows)
             record = _noting(self._people.changed(person, "revoked", revoking=True), live)
             answer = await self._unit.attempt(user, *record, *ended, key=operation, fingerprint=mark)
-            return AGAIN if self._moved(answer.refusal) else live
+            return AGAIN if self._moved(answer.refusal) else _live(answer)
 
-        done: int | Person = await perform(step, KIND)
-        return done if isinstance(done, int) else await self.go_on(done)
+        async def pieces() -> int:
+            return await self.go_on(await self._people.person(user))
+
+        before = await self._unit.asked(user, operation, mark, KIND)
+        done = await perform(step, KIND) if before is None else _live(before)
+        if done != _BY_PIECES:
+            return done
+        rest = None if operation is None else fingerprint("login.revoke_user.pieces", operation)
+        return await self._unit.once(user, rest, mark, pieces, KIND)
 
     async def _first(self, user: str) -> list[Session]:
         """One more than are ended at once."""
@@ -264,6 +266,11 @@ def has_moves(person: Person) -> bool:
 def _noting(record: Sequence[Change], live: int) -> tuple[Change, ...]:
     """A change of a user's record that also says how many were live, for whoever asks again with the same operation id."""
     return tuple(replace(change, put=((REVOKED, live),)) if isinstance(change, Write) else change for change in record)
+
+
+def _live(answer: Answer) -> int:
+    """How many were live when an operation id ended them; `_BY_PIECES` where that is only begun in its commit."""
+    return sum(moved.counters.get(REVOKED, 0) for moved in answer.moved[:1])
 
 
 def _by_home(rows: Sequence[Session]) -> dict[str, list[Session]]:

@@ -56,25 +56,25 @@ class Seats:
         self, wanted: Wanted, draft: Draft, own: str | None, operation: str | None, mark: str
     ) -> tuple[str, Token]:
         """A new login, and its token."""
-        before = await self._asked(wanted.user, operation, mark)
-        if before is not None:
-            return await self._again(before, own)
-        claim = None if own is None else _Claim(self._unit, wanted.user, self._hasher.read(own).digests)
 
-        async def step() -> tuple[str, Token, Answer] | Refusal:
-            return await self._sign_in(wanted, draft, own, claim, operation, mark)
+        async def sign_in() -> tuple[str, Token]:
+            claim = None if own is None else _Claim(self._unit, wanted.user, self._hasher.read(own).digests)
 
-        try:
-            made, token, answer = await perform(step, KIND)
-        except BaseException as error:
-            if claim is not None:
-                await claim.release()
-                if isinstance(error, ConflictError):  # its token is in use: by the same call, perhaps
-                    before = await self._asked(wanted.user, operation, mark)
-                    if before is not None:
-                        return await self._again(before, own)
-            raise
-        return await self._again(made, own) if answer.replayed else (made, token)
+            async def step() -> tuple[str, Token, Answer] | Refusal:
+                return await self._sign_in(wanted, draft, own, claim, operation, mark)
+
+            try:
+                made, token, answer = await perform(step, KIND)
+            except BaseException:
+                if claim is not None:
+                    await claim.release()
+                raise
+            return await again(answer) if answer.replayed else (made, token)
+
+        async def again(before: Answer) -> tuple[str, Token]:
+            return await self._again(before.moved[0].id, own)
+
+        return await self._unit.answered(wanted.user, operation, mark, sign_in, again, KIND)
 
     async def _sign_in(
         self, wanted: Wanted, draft: Draft, own: str | None, claim: _Claim | None, operation: str | None, mark: str
@@ -116,17 +116,6 @@ class Seats:
         shared, more = _make_way(holders, draft.character, conflict, draft.origin)
         changes += [rules.closed(one, person.now, "expired", draft.origin) for one in dead if _holds(one, draft.character.id)]
         return replace(draft, shared=shared), [*changes, *more]
-
-    async def _asked(self, user: str, operation: str | None, mark: str) -> str | None:
-        """The login an operation id has made. Asked with a change that is always refused, so that nothing is stored."""
-        if operation is None:
-            return None
-        answer = await self._unit.attempt(user, Write(self._unit.new_id(user)), key=operation, fingerprint=mark)
-        if answer.refusal is None:
-            return answer.moved[0].id
-        if answer.refusal.reason == "key":
-            raise refused(answer.refusal, KIND)
-        return None
 
     async def _again(self, id: str, own: str | None) -> tuple[str, Token]:
         """The token of a login that was made by a call whose answer was lost."""
@@ -222,13 +211,14 @@ class Seats:
     ) -> None:
         """Have a login hold a character."""
 
+        first = await self._reader.session(id)
+        assert first.session is not None  # noqa: S101  # raised otherwise
+        user, seen = first.session.home, [first]
+
         async def step() -> bool | Refusal:
-            found = await self._reader.session(id)
+            found = seen.pop() if seen else await self._reader.session(id)
             session = found.session
             assert session is not None  # noqa: S101  # raised otherwise
-            user = session.home
-            if operation is not None and await self._unit.replayed(session, operation, mark) is not None:
-                return True
             if not rules.is_live(session, found.now):
                 raise closed_error(session, found.now)
             person = await self._people.person(user)
@@ -243,7 +233,10 @@ class Seats:
             answer = await self._unit.attempt(user, bind, *others, *record, key=operation, fingerprint=mark)
             return stale(answer.refusal, id) if answer.refusal is not None else True
 
-        await perform(step, KIND)
+        async def again(_: Answer) -> bool:
+            return True
+
+        await self._unit.answered(user, operation, mark, lambda: perform(step, KIND), again, KIND)
 
 
 def _parted(rows: list[Session], now: int) -> tuple[list[Session], list[Session]]:

@@ -9,17 +9,18 @@ from typing import Any, Final, Literal
 
 from sojourn.core.batch import Answer, Delete, Point, Refusal
 from sojourn.core.codec import Json, check_text
+from sojourn.core.ids import id_of, parts_of
 from sojourn.core.names import validate_name
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, Page, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Session
 from sojourn.core.times import span
 from sojourn.errors import InvalidNameError, InvalidValueError, NameTakenError, RoleInUseError, UnknownRoleError
 from sojourn.kinds.workspaces import rules
-from sojourn.kinds.workspaces.claiming import Claiming, check_claim
+from sojourn.kinds.workspaces.claiming import Claiming, check_claim, nothing_to_do, was_done
 from sojourn.kinds.workspaces.holding import WorkspaceHold
 from sojourn.kinds.workspaces.model import Claim, Resolved, Role, Workspace, WorkspacePolicy
 from sojourn.kinds.workspaces.places import Places
-from sojourn.kinds.workspaces.pointing import PointerChoice, Pointing
+from sojourn.kinds.workspaces.pointing import Plan, PointerChoice, Pointing
 from sojourn.kinds.workspaces.reader import Reader
 from sojourn.kinds.workspaces.resources import check_resource
 from sojourn.kinds.workspaces.rules import KIND
@@ -67,11 +68,18 @@ class AsyncWorkspaces:
         new = rules.new_workspace(self._policy, role, name, actor, metadata, system=False)
         operation = operation_key(key)
         project, mark = self._reader.project_id(project_id), fingerprint("workspace.start", *new.asked)
-        before = await self._starting.before(project, operation, mark)
-        if before is not None and not before.live:
-            return before
-        plan = await self._pointing.plan(pointer, replace, project_id, "" if before is None else before.id)
-        made, again = (before, True) if before is not None else await self._starting.make(project, new, operation, mark)
+        plan: Plan | None = None
+
+        async def make() -> tuple[Workspace, bool]:
+            nonlocal plan
+            plan = await self._pointing.plan(pointer, replace, project_id)
+            return await self._starting.make(project, new, operation, mark)
+
+        made, again = await self._unit.answered(project, operation, mark, make, self._starting.again, KIND)
+        if again and not made.live:
+            return made
+        if again or plan is None:  # what was planned for a new one may have met itself behind the pointer
+            plan = await self._pointing.plan(pointer, replace, project_id, made.id)
         try:
             return await self._pointing.point(made, plan)
         except BaseException:
@@ -84,7 +92,11 @@ class AsyncWorkspaces:
         new = rules.new_workspace(self._policy, role, system=True)
         project = self._reader.project_id(project_id)
         operation, mark = operation_key(key), fingerprint("workspace.start_system", *new.asked)
-        return (await self._starting.make(project, new, operation, mark))[0]
+
+        async def make() -> tuple[Workspace, bool]:
+            return await self._starting.make(project, new, operation, mark)
+
+        return (await self._unit.answered(project, operation, mark, make, self._starting.again, KIND))[0]
 
     async def _remove(self, id: str) -> Session | None:
         """Take a session away with its name; as it was, None when there was none."""
@@ -170,9 +182,14 @@ class AsyncWorkspaces:
         number, operation = _number(lease), operation_key(key)
         session, now = await self._reader.session(id, project_id)
         mark = fingerprint("workspace.heartbeat", id)
-        if await self._unit.asked(session.home, operation, mark, KIND) is not None:
+
+        async def touch() -> Workspace:
+            return await self._touch((session, now), number, operation, mark)
+
+        async def again(_: Answer) -> Workspace:
             return self._reader.shown(session, now)
-        return await self._touch((session, now), number, operation, mark)
+
+        return await self._unit.answered(session.home, operation, mark, touch, again, KIND)
 
     async def resume(
         self,
@@ -215,27 +232,37 @@ class AsyncWorkspaces:
         """Touch a session and point at it. A key is remembered once the pointer is moved."""
         asked_for, mark = operation_key(key), fingerprint(operation, ref, pointer, bool(replace))
         home = self._pointing.home(project) if asked_for is not None else None
-        asked = None if home is None else await self._unit.asked(home, asked_for, mark, KIND)
-        if asked is not None:
-            return await self._shown(rules.noted(asked))
-        found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project)
-        if not rules.is_open(found, now):
-            raise self._reader.over(found, now)
-        plan = await self._pointing.plan(pointer, replace, project, found.id)
-        if insist:
-            plan = await self._pointing.insist(plan, self._reader.shown(found, now), project)
-        made = await self._pointing.point(await self._touch((found, now)), plan)
-        await self._unit.note(found.home, asked_for, mark, **rules.note(found.id))
-        return made
+
+        async def take_up() -> Workspace:
+            found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project)
+            at = home or found.home
+            if asked_for is not None and ref.strip() == "-":
+                found, now = await self._meant(at, found, now, asked_for, mark)
+            if not rules.is_open(found, now):
+                raise self._reader.over(found, now)
+            plan = await self._pointing.plan(pointer, replace, project, found.id)
+            if insist:
+                plan = await self._pointing.insist(plan, self._reader.shown(found, now), project)
+            made = await self._pointing.point(await self._touch((found, now)), plan)
+            await self._unit.note(at, asked_for, mark, **parts_of(found.id))
+            return made
+
+        if home is None:
+            return await take_up()
+        return await self._unit.answered(home, asked_for, mark, take_up, self._named, KIND)
+
+    async def _meant(self, home: str, found: Session, now: int, operation: str, mark: str) -> tuple[Session, int]:
+        """The session that ``-`` meant when it was first asked for: another, once the pointer is moved."""
+        noted = await self._unit.note(home, fingerprint("workspace.previous", operation), mark, **parts_of(found.id))
+        meant = id_of(noted)
+        return (found, now) if meant in (None, found.id) else await self._reader.session(meant)
 
     async def rename(self, id: str, name: str, *, project_id: str | None = None, key: str | None = None) -> Workspace:
         """Give it another name; the one before is free, and still leads to it in history. `NameTakenError`."""
         wanted = validate_name(name)
         operation, mark = operation_key(key), fingerprint("workspace.rename", id, wanted)
-        session, now = await self._reader.session(id, project_id)
-        if await self._unit.asked(session.home, operation, mark, KIND) is not None:
-            return await self._shown(id)
-        first: Session | None = await self._back(session, now)
+        found, now = await self._reader.session(id, project_id)
+        first: Session | None = None
         epoch, displaced = 0, ()
 
         async def step() -> bool | Refusal:
@@ -254,8 +281,16 @@ class AsyncWorkspaces:
                 epoch = answer.refusal.alias.epoch
             return self._done(answer)
 
-        await perform(step, KIND)
-        return await self._shown(id)
+        async def rename() -> Workspace:
+            nonlocal first
+            first = await self._back(found, now)
+            await perform(step, KIND)
+            return await self._shown(id)
+
+        async def again(_: Answer) -> Workspace:
+            return await self._shown(id)
+
+        return await self._unit.answered(found.home, operation, mark, rename, again, KIND)
 
     async def update(
         self,
@@ -276,16 +311,21 @@ class AsyncWorkspaces:
         rules.patch(set, gone, {}, self._policy)
         number, operation = _number(lease), operation_key(key)
         mark = fingerprint("workspace.update", id, set, gone)
-        session, now = await self._reader.session(id, project_id)
-        if await self._unit.asked(session.home, operation, mark, KIND) is not None:
+        found, now = await self._reader.session(id, project_id)
+
+        async def update() -> Workspace:
+            session = await self._back(found, now, number)
+            known = rules.data_of(session).get("metadata", {})
+            write = rules.updated(session, *rules.patch(set, gone, known, self._policy), self._policy, number)
+            answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
+            if answer.refusal is not None:
+                raise self._reader.refused(answer.refusal, answer.now)
             return await self._shown(id)
-        session = await self._back(session, now, number)
-        known = rules.data_of(session).get("metadata", {})
-        write = rules.updated(session, *rules.patch(set, gone, known, self._policy), self._policy, number)
-        answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
-        if answer.refusal is not None:
-            raise self._reader.refused(answer.refusal, answer.now)
-        return await self._shown(id)
+
+        async def again(_: Answer) -> Workspace:
+            return await self._shown(id)
+
+        return await self._unit.answered(found.home, operation, mark, update, again, KIND)
 
     def hold(self, id: str, *, project_id: str | None = None) -> WorkspaceHold:
         """Hold a session as this process, as a context manager that gives a `Held`; heartbeats go on beside the caller.
@@ -309,22 +349,23 @@ class AsyncWorkspaces:
         why = check_text(reason, "reason", rules.LONGEST_REASON)
         operation, mark = operation_key(key), fingerprint("workspace.end", session, why)
         home = self._pointing.home(project_id) if operation is not None else None
-        asked = None if home is None else await self._unit.asked(home, operation, mark, KIND)
-        if asked is not None:
-            return await self._shown(rules.noted(asked))
-        found, seen, _ = await self._pointing.resolve(session, project_id)
-        last = [(found, seen)]
 
-        async def step() -> bool | Refusal:
-            session, now = last.pop() if last else await self._reader.session(found.id)
-            if session.state != "active":
-                await self._unit.note(session.home, operation, mark, **rules.note(session.id))
-                return True
-            over = rules.ended(session, why) if rules.is_open(session, now) else rules.expired(session, due=True)
-            return self._done(await self._unit.attempt(session.home, over, key=operation, fingerprint=mark))
+        async def end() -> Workspace:
+            found, seen, _ = await self._pointing.resolve(session, project_id)
+            last = [(found, seen)]
 
-        await perform(step, KIND)
-        return await self._shown(found.id)
+            async def step() -> bool | Refusal:
+                session, now = last.pop() if last else await self._reader.session(found.id)
+                if session.state != "active":
+                    await self._unit.note(session.home, operation, mark, **parts_of(session.id))
+                    return True
+                over = rules.ended(session, why) if rules.is_open(session, now) else rules.expired(session, due=True)
+                return self._done(await self._unit.attempt(session.home, over, key=operation, fingerprint=mark))
+
+            await perform(step, KIND)
+            return await self._shown(found.id)
+
+        return await (end() if home is None else self._unit.answered(home, operation, mark, end, self._named, KIND))
 
     async def expire(self, id: str, *, project_id: str | None = None, key: str | None = None) -> bool:
         """Have a session go stale now; True when it is expired, by this or before. False for an unknown or ended one."""
@@ -347,19 +388,15 @@ class AsyncWorkspaces:
 
         Looked at again inside the commit: one that is touched meanwhile stays. ``store.sweep()`` does it for all projects.
         """
-        project, done = self._reader.project_id(project_id), 0
+        project = self._reader.project_id(project_id)
         operation, mark = None if dry_run else operation_key(key), fingerprint("workspace.expire_stale")
-        asked = await self._unit.asked(project, operation, mark, KIND)
-        if asked is not None:
-            return asked.moved[0].counters["expired"]
-        now = await self._unit.engine.now()
-        due = [row async for row in self._reader.of_project(project) if not rules.is_open(row, now)]
-        if dry_run:
-            return len(due)
-        for session in due:
-            done += await self._expire_due(session)
-        await self._unit.note(project, operation, mark, expired=done)
-        return done
+
+        async def expire() -> int:
+            now = await self._unit.engine.now()
+            due = [row async for row in self._reader.of_project(project) if not rules.is_open(row, now)]
+            return len(due) if dry_run else sum([await self._expire_due(session) for session in due])
+
+        return await self._unit.once(project, operation, mark, expire, KIND)
 
     async def _expire_due(self, session: Session) -> bool:
         """Expire a session that was seen past its deadline, unless somebody was there first."""
@@ -387,21 +424,26 @@ class AsyncWorkspaces:
         if span(ttl, "ttl") == 0:
             raise InvalidValueError("ttl must be longer than nothing.")
         mark = fingerprint("workspace.claim", id, wanted, span(ttl))
-        session, now = await self._reader.session(id, project_id)
-        asked = await self._unit.asked(session.home, operation, mark, KIND)
-        if asked is not None:
-            return self._claiming.asked(session, wanted, ttl, asked)
-        session = await self._back(session, now, number)
-        return await self._claiming.claim(session, wanted, ttl, number, operation, mark)
+        found, now = await self._reader.session(id, project_id)
+
+        async def claim() -> Claim:
+            session = await self._back(found, now, number)
+            return await self._claiming.claim(session, wanted, ttl, number, operation, mark)
+
+        async def again(before: Answer) -> Claim:
+            return self._claiming.asked(found, wanted, ttl, before)
+
+        return await self._unit.answered(found.home, operation, mark, claim, again, KIND)
 
     async def release(self, claim: Claim, *, key: str | None = None) -> bool:
         """Give a claim back; False when it had run out or is somebody else's by now."""
         given, operation = check_claim(claim), operation_key(key)
         mark = fingerprint("workspace.release", given.resource, given.session_id, given.fence)
-        asked = await self._unit.asked(given.project_id, operation, mark, KIND)
-        if asked is not None:
-            return bool(asked.moved)
-        return await self._claiming.release(given, operation, mark)
+
+        async def release() -> bool:
+            return await self._claiming.release(given, operation, mark)
+
+        return await self._unit.answered(given.project_id, operation, mark, release, was_done, KIND)
 
     async def claims(self, resource: str | None = None, *, project_id: str | None = None) -> builtins.list[Claim]:
         """The project's claims by resource; with ``resource`` those that overlap it."""
@@ -417,8 +459,6 @@ class AsyncWorkspaces:
         if base not in rules.BUILTIN:
             raise UnknownRoleError(f"{base!r} is not a built-in role.", hint=f"base is one of {', '.join(rules.BUILTIN)}.")
         operation, mark = operation_key(key), fingerprint("workspace.add_role", role, base)
-        if await self._unit.asked(project, operation, mark, KIND) is not None:
-            return Role(role, base, builtin=False)
 
         async def step() -> Role | Refusal:
             kept = await self._reader.project(project)
@@ -432,7 +472,10 @@ class AsyncWorkspaces:
             answer = await self._unit.attempt(project, *kept.with_role(role, base), key=operation, fingerprint=mark)
             return answer.refusal or Role(role, base, builtin=False)
 
-        return await perform(step, "role")
+        async def again(_: Answer) -> Role:
+            return Role(role, base, builtin=False)
+
+        return await self._unit.answered(project, operation, mark, lambda: perform(step, "role"), again, KIND)
 
     async def remove_role(self, name: str, *, project_id: str | None = None, key: str | None = None) -> bool:
         """Take a role away; False when there is none. A built-in one is refused (`InvalidNameError`), as is one in use
@@ -442,15 +485,11 @@ class AsyncWorkspaces:
         if role in rules.BUILTIN:
             raise InvalidNameError(f"the role {role!r} is built in and stays.")
         operation, mark = operation_key(key), fingerprint("workspace.remove_role", role)
-        asked = await self._unit.asked(project, operation, mark, KIND)
-        if asked is not None:
-            return bool(asked.moved)
 
         async def step() -> bool | Refusal:
             kept = await self._reader.project(project)
             if role not in kept.own_roles:
-                await self._unit.remember(project, operation, mark)
-                return False
+                return await nothing_to_do(self._unit, project, operation, mark)
             now = await self._unit.engine.now()
             async for session in self._reader.of_project(project, role=role):
                 if rules.is_open(session, now):
@@ -464,7 +503,7 @@ class AsyncWorkspaces:
             without = kept.without_role(role)
             return self._done(await self._unit.attempt(project, *without, key=operation, fingerprint=mark))
 
-        return await perform(step, "role")
+        return await self._unit.answered(project, operation, mark, lambda: perform(step, "role"), was_done, KIND)
 
     async def roles(self, *, project_id: str | None = None) -> builtins.list[Role]:
         """The project's roles: built-in ones first, then its own by name."""
@@ -474,6 +513,10 @@ class AsyncWorkspaces:
 
     async def _shown(self, id: str) -> Workspace:
         return self._reader.shown(*await self._reader.session(id))
+
+    async def _named(self, before: Answer) -> Workspace:
+        """The session that an operation id has changed or noted."""
+        return await self._shown(rules.noted(before))
 
     async def _touch(
         self,

@@ -83,8 +83,7 @@ class Claiming:
         async def step() -> bool | Refusal:
             project = await self._reader.project(claim.project_id)
             if project.claim_of(claim) is None:
-                await self._unit.remember(project.id, operation, mark)
-                return False
+                return await nothing_to_do(self._unit, project.id, operation, mark)
             without = project.without_claim(claim.resource)
             answer = await self._unit.attempt(project.id, *without, key=operation, fingerprint=mark)
             return True if answer.refusal is None else answer.refusal
@@ -134,3 +133,13 @@ def check_claim(claim: object) -> Claim:
     if not isinstance(claim, Claim):
         raise InvalidValueError(f"claim must be a Claim, not {type(claim).__name__}.", hint="It is what 'claim' gives.")
     return claim
+
+
+async def nothing_to_do(unit: Unit, home: str, operation: str | None, mark: str) -> bool:
+    """Remember that there is nothing to take away; whether a call with the same operation id has just taken it."""
+    return operation is not None and await was_done(await unit.commit(home, key=operation, fingerprint=mark))
+
+
+async def was_done(before: Answer) -> bool:
+    """Whether the call that an operation id has answered had something to take away."""
+    return bool(before.moved)

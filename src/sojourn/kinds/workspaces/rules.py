@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from sojourn.core.batch import Answer, Create, Deadline, Guard, Path, Touch, Write
 from sojourn.core.codec import Json, Schema, check_key, check_text, encode
+from sojourn.core.ids import id_of
 from sojourn.core.names import validate_name
 from sojourn.core.session import AliasKey, Session, State
 from sojourn.core.times import SECOND, maybe_datetime, span, to_datetime
@@ -363,18 +364,10 @@ def updated(
     return Write(session.id, guard, set=put, unset=gone, deadline=stale(policy), active=BUCKET)
 
 
-def note(session: str) -> dict[str, int]:
-    """A session's id as the counters of a note: what an operation id remembers beside what it has changed."""
-    return {f"part_{place}": int.from_bytes(session[place : place + 6].encode()) for place in range(0, len(session), 6)}
-
-
 def noted(answer: Answer) -> str:
     """The session that an operation id has changed or noted."""
     moved = answer.moved[0]
-    parts = sorted((int(name.removeprefix("part_")), part) for name, part in moved.counters.items() if name.startswith("part_"))
-    if not parts:
-        return moved.id
-    return b"".join(part.to_bytes((part.bit_length() + 7) // 8) for _, part in parts).decode()
+    return id_of(moved.counters) or moved.id
 
 
 # -- holding -----------------------------------------------------------------------------------------------------------

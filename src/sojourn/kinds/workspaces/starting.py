@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sojourn.core.batch import Change, Point, Refusal
+from sojourn.core.batch import Answer, Change, Point, Refusal
 from sojourn.core.names import generate_name
 from sojourn.core.session import Alias
 from sojourn.errors import KeyReusedError, NameTakenError
@@ -28,10 +28,9 @@ class Starting:
         self._policy = policy
         self._reader = reader
 
-    async def before(self, project: str, operation: str | None, mark: str) -> Workspace | None:
-        """What an operation id has started already; None when it has started nothing."""
-        answer = await self._unit.asked(project, operation, mark, KIND)
-        return None if answer is None else await self._first(answer.moved[0].id)
+    async def again(self, before: Answer) -> tuple[Workspace, bool]:
+        """What an operation id has started already, and that it has."""
+        return await self._first(before.moved[0].id), True
 
     async def make(self, project: str, new: NewWorkspace, operation: str | None, mark: str) -> tuple[Workspace, bool]:
         """A session and its name in one commit, and whether that was done before under this operation id.
@@ -51,7 +50,7 @@ class Starting:
             refusal = answer.refusal
             if refusal is None:
                 if answer.replayed:
-                    return await self._first(answer.moved[0].id), True
+                    return await self.again(answer)
                 return self._reader.shown(rules.made(create, self._unit.tenant, project, answer), answer.now), False
             displaced = ()
             if refusal.alias is not None:
