@@ -29,7 +29,7 @@ play: $(RUNTIME) ## the same, live: a console, a game to join, and five kinds of
 	@$(BIN)/sojourn demo --play $(ARGS)
 
 test: $(DEV) ## run all tests, with real servers and a real browser (minutes)
-	@tools/chromium.sh
+	@tools/packages.sh
 	@status=0; \
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) || status=$$?; \
 	$(BIN)/python -m sojourn.testing; \

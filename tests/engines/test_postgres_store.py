@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
 from collections.abc import Generator
 from functools import partial
@@ -32,7 +31,8 @@ from sojourn.errors import SchemaError
 from sojourn.shell.bridge import run_sync
 from sojourn.testing.conformance import EngineConformance
 from sojourn.testing.engines import empty_postgres
-from sojourn.testing.servers import Server
+from sojourn.testing.needed import needed
+from sojourn.testing.servers import Server, find_pgbouncer
 from sojourn.testing.servers.postgres import _unprivileged_account
 from sojourn.testing.servers.process import free_ports, working_directory
 
@@ -330,9 +330,7 @@ def test_a_long_tail_is_searched_whole(store_url: str, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def bouncer(postgres: Server) -> Generator[str]:
     """A PgBouncer in transaction mode before the server."""
-    program = os.environ.get("SOJOURN_PGBOUNCER") or shutil.which("pgbouncer")
-    if program is None:
-        pytest.skip("There is no pgbouncer on the path, and SOJOURN_PGBOUNCER names none.")
+    program = needed(find_pgbouncer).path
     account = _unprivileged_account()  # it refuses to run as root, as PostgreSQL does
     with working_directory("bouncer", account) as directory, free_ports(1) as (port,):
         (directory / "users").write_text('"postgres" ""\n')

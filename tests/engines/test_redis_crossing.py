@@ -94,6 +94,7 @@ def test_a_cap_of_one_is_never_two(cluster: RedisCluster, url: str) -> None:
     """200 sign-ins of one user by eight workers; each ends the one before, whatever server dies meanwhile."""
     policy = LoginPolicy(max_per_user=1)
     done = Counter[int]()
+    sojourn.open(url, engine=OPTIONS, directory=False).close()  # makes the store: the workers find it
 
     def sign_in(worker: int) -> None:
         with sojourn.open(url, engine=OPTIONS, directory=False, logins=policy) as store:

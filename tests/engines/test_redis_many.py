@@ -30,6 +30,7 @@ from sojourn.testing.servers import (
     RedisCluster,
     RedisSentinel,
     Server,
+    ServerFailedError,
     ServerMissingError,
     redis_cluster,
     redis_sentinel,
@@ -232,6 +233,18 @@ def test_what_the_sentinels_do_not_know_is_unavailable(sentinel: RedisSentinel) 
 # -- a Cluster -----------------------------------------------------------------------------------------------------------
 
 
+def _see_through(replica: Server) -> None:
+    """A server of a busy machine may give a failover up that took it too long (five seconds); then it is asked for again."""
+    for _ in range(5):
+        try:
+            replica.wait_until(lambda: command(replica, "ROLE")[0] == "master", "the replica took over", within=6)
+        except ServerFailedError:
+            command(replica, "CLUSTER", "FAILOVER")
+        else:
+            return
+    raise AssertionError("the replica never took over")
+
+
 def test_a_node_of_a_cluster_that_steps_down_is_left(colour: Colour, cluster: RedisCluster) -> None:
     """A replica takes the slots over while all go on: MOVED says where they are, nothing is lost, nobody sees an error."""
 
@@ -240,7 +253,7 @@ def test_a_node_of_a_cluster_that_steps_down_is_left(colour: Colour, cluster: Re
         load = Load(colour, engine, 9)
         replicas = [node for node in cluster.nodes if command(node, "ROLE")[0] == "slave"]
         await load.run(lambda: command(replicas[0], "CLUSTER", "FAILOVER"))
-        replicas[0].wait_until(lambda: command(replicas[0], "ROLE")[0] == "master", "the replica took over")
+        _see_through(replicas[0])
         await load.check()
         assert sum(await engine.tip()) == 9 + 9 * 50
         await engine.close()
@@ -356,7 +369,7 @@ def test_a_replica_that_lagged_has_lost_what_nobody_waited_for(colour: Colour, p
     async def body() -> None:
         quick = await colour.open(pair.primary.url)
         made = await create(quick, "ann")
-        safe = await colour.open(pair.primary.url, wait=1, wait_timeout=0.2)
+        safe = await colour.open(pair.primary.url, wait=1, wait_timeout=1)
         batch = Batch(TENANT, "", (Write(made, entries=(NewEntry("line", text="kept"),)),), "k")
         assert (await safe.commit(batch)).refusal is None
         pair.link.stall()

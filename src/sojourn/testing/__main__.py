@@ -10,11 +10,21 @@ from collections.abc import Callable
 
 from sojourn.testing.browser import BrowserMissingError, find_chromium
 from sojourn.testing.faults import ShimUnavailableError, find_compiler
-from sojourn.testing.servers import ServerMissingError, find_postgres, find_redis
+from sojourn.testing.servers import (
+    ServerMissingError,
+    find_other_postgres,
+    find_other_redis,
+    find_pgbouncer,
+    find_postgres,
+    find_redis,
+)
 
 _LOOKUPS: dict[str, Callable[[], object]] = {
     "PostgreSQL": find_postgres,
+    "another one": find_other_postgres,
+    "PgBouncer": find_pgbouncer,
     "Redis": find_redis,
+    "another": find_other_redis,
     "Chromium": find_chromium,
     "disk faults": find_compiler,
 }

