@@ -138,3 +138,11 @@ def test_a_terminal_without_the_characters_shows_others() -> None:
 
 def test_the_data_in_the_package_is_the_sample_that_openjarvis_wrote() -> None:
     assert files("sojourn.demo").joinpath("openjarvis", "sessions.db").read_bytes() == SAMPLE.read_bytes()
+
+
+def test_a_python_of_another_environment_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python").symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tour._program()[1] not in ("python", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert tour._program()[1] == "python"

@@ -394,7 +394,7 @@ def test_a_replica_that_lagged_has_lost_what_nobody_waited_for(colour: Colour, p
 
 def test_a_replica_that_catches_up_makes_the_answer_sure(colour: Colour, pair: Pair) -> None:
     async def body() -> None:
-        engine = await colour.open(pair.primary.url, wait=1, wait_timeout=0.2)
+        engine = await colour.open(pair.primary.url, wait=1, wait_timeout=1)
         made = await create(engine, "ann")
         os.kill(pair.replica.pid, signal.SIGSTOP)
         try:

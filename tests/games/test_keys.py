@@ -127,3 +127,35 @@ async def test_a_resume_asked_again(lab: Lab) -> None:
     await table.games.resume(game.id, key="k")
     await table.games.shelve(HERE)
     assert (await table.games.resume(game.id, key="k")).state == "lobby"
+
+
+async def test_a_resume_that_had_nothing_to_do_does_nothing_later(lab: Lab) -> None:
+    table = await ready(lab)
+    game = await table.games.resume("own", key="k")
+    await table.games.shelve(HERE)
+    assert (await table.games.resume("own", key="k")).state == "lobby"
+    assert (await table.games.load(game.id)).channel_id is None
+
+
+async def test_a_swap_asked_again_after_many_others_gives_its_own_games(lab: Lab) -> None:
+    table = await ready(lab)
+    first = await table.games.swap(HERE, "Two", key="k")
+    for number in range(8):
+        await table.games.swap(HERE, f"Game {number}")
+    again = await table.games.swap(HERE, "Two", key="k")
+    assert first.shelved is not None
+    assert again.shelved is not None
+    assert (again.game.id, again.shelved.id) == (first.game.id, first.shelved.id)
+
+
+async def test_a_swap_between_homes_asked_again_gives_its_own_games(lab: Lab) -> None:
+    table = await ready(lab)
+    one = await table.games.shelve(HERE)
+    await table.games.resume(one.id, "elsewhere")
+    first = await table.games.swap("elsewhere", "Two", key="k")
+    assert first.shelved is not None
+    for number in range(8):
+        await table.games.swap("elsewhere", f"Game {number}")
+    again = await table.games.swap("elsewhere", "Two", key="k")
+    assert again.shelved is not None
+    assert (again.game.id, again.shelved.id) == (first.game.id, one.id)

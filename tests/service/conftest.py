@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +17,11 @@ import uvicorn
 
 import sojourn
 from sojourn import AsyncStore
+from sojourn.engines.locate import EngineOptions
 from sojourn.service import Credential, SecretKeys, ServiceOptions, application, openapi
 from sojourn.service.keys import LoginKeys
 from sojourn.testing.clocks import ManualClock
+from sojourn.testing.engines import EnginePlaces
 
 KEYS = SecretKeys(
     {
@@ -71,10 +74,15 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    *, clock: ManualClock | None = None, url: str = "memory:", own_keys: bool = False, **options: Any
+    *,
+    clock: ManualClock | None = None,
+    url: str = "memory:",
+    engine: EngineOptions | None = None,
+    own_keys: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Desk]:
     """A service that is asked in this process. ``own_keys``: with the API keys of its store, and 'admin-key' beside them."""
-    async with sojourn.aopen(url, clock=clock) as store:
+    async with sojourn.aopen(url, clock=clock, engine=engine) as store:
         keys = LoginKeys(store, admin_secret="admin-key")
         app = application(store, keys=keys if own_keys else KEYS, options=ServiceOptions(**options))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -102,10 +110,38 @@ async def served(app: Any) -> AsyncIterator[str]:
             await task
 
 
+EVERYWHERE = ("test_api", "test_house", "test_keys", "test_telling")
+"""Files whose services stand on each engine in turn."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A desk on memory; in some files on each server as well."""
+    if "desk" in metafunc.fixturenames:
+        servers = [name for name in EnginePlaces.available() if name not in ("memory", "sqlite")]
+        everywhere = metafunc.module.__name__.rpartition(".")[2] in EVERYWHERE
+        metafunc.parametrize("desk", ["memory", *(servers if everywhere else ())], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def service_places() -> Iterator[EnginePlaces]:
+    """Where the stores of services are."""
+    with EnginePlaces() as places:
+        yield places
+
+
 @pytest.fixture(name="desk")
-def desk_fixture() -> Callable[..., AbstractAsyncContextManager[Desk]]:
-    """`desk`, for a test to enter."""
-    return desk
+def desk_fixture(
+    request: pytest.FixtureRequest, service_places: EnginePlaces, tmp_path: Path
+) -> Callable[..., AbstractAsyncContextManager[Desk]]:
+    """`desk`, for a test to enter, on an engine."""
+
+    def enter(**more: Any) -> AbstractAsyncContextManager[Desk]:
+        if request.param != "memory":
+            place = service_places.fresh(request.param, tmp_path)
+            more = {"url": place.url, "engine": place.options, **more}
+        return desk(**more)
+
+    return enter
 
 
 @pytest.fixture(name="served")

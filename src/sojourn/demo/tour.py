@@ -333,10 +333,15 @@ def _program() -> tuple[str, str]:
 
 def _typed(program: Path, name: str) -> str:
     found = shutil.which(name)
-    if found is not None and program.exists() and Path(found).resolve() == program.resolve():
+    if found is not None and program.exists() and _of_one_place(Path(found)) == _of_one_place(program):
         return name
     here = Path.cwd()
     return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
+
+
+def _of_one_place(program: Path) -> Path:
+    """What a program is: a link to ``sojourn`` is that, but every environment's ``python`` is a link, and one of its own."""
+    return program.parent.resolve() if program.name.startswith("python") else program.resolve()
 
 
 def _who(talk: Conversation) -> str:

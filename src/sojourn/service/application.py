@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from sojourn.errors import InvalidValueError, SojournError
+from sojourn.errors import InvalidValueError, SojournError, UnsupportedError
 from sojourn.kinds.contexts.api import AsyncContexts
 from sojourn.kinds.conversations.api import AsyncConversations
 from sojourn.kinds.games.api import AsyncGames
@@ -157,7 +157,7 @@ class Service:
         try:
             return await endpoint(request)
         except (SojournError, ProblemError) as error:
-            if problems.status_of(error) >= 500:
+            if problems.status_of(error) >= 500 and not isinstance(error, UnsupportedError):  # which is no fault of ours
                 _log.error("%s %s: %s", request.method, route, error.code, exc_info=error)
             return problems.answer(error, conditional=MATCH in request.headers)
         except TimeoutError:

@@ -101,9 +101,14 @@ class Hub:
         self._reading: asyncio.Task[None] | None = None
         self._position: Position = ()
         self._joining = asyncio.Lock()
+        self._stopped = False
 
     def stop(self) -> None:
-        """End every stream."""
+        """End every stream, also those that are about to begin."""
+        self._stopped = True
+        self._end_all()
+
+    def _end_all(self) -> None:
         for follower in self._followers:
             follower.end()
 
@@ -154,6 +159,8 @@ class Hub:
                 self._reading = asyncio.create_task(self._read())
             mine = Subscriber(self._position)
             self._followers.add(mine)
+            if self._stopped:
+                mine.end()
             return mine
 
     async def _read(self) -> None:
@@ -176,7 +183,7 @@ class Hub:
             _log.warning("events of a tenant cannot be read: %s", error.code)
         finally:
             self._reading = None
-            self.stop()
+            self._end_all()
 
 
 def _before(page: EventPage) -> Position:

@@ -205,7 +205,7 @@ class AsyncGames:
             if spot.view is not None:
                 if spot.view.id != view.id:
                     raise _occupied(spot)
-                return view.id
+                return await self._placement.finished(channel, spot.view, operation)
             game = await self._access.free(await self._reader.load(view.id), channel)
             return await self._placement.show(spot, game, operation)
 

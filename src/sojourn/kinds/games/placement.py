@@ -128,7 +128,7 @@ class Placement:
             made = await self._unit.asked(spot.channel, _making(operation), operation.mark, KIND)
             new = new if made is None else replace(new, id=made.moved[0].id)
         if out is not None and out.id == new.id:  # this operation began it, and whoever came next has finished it
-            return await self._note(spot.channel, operation, new.id, await self._gone_for(out))
+            return await self.finished(spot.channel, out, operation)
         if out is not None and out.session.home != spot.channel:
             create = places.create(new.id, new.name, spot.channel, new.title, new.policy, new.seed, [], shown=False)
             answer = await self._unit.attempt(spot.channel, create, key=_making(operation), fingerprint=operation.mark)
@@ -262,7 +262,7 @@ class Placement:
 
     async def finished(self, channel: str, game: View, operation: Operation) -> str | Refusal:
         """What a call has begun, or another of its operation id, and whoever came next has finished."""
-        return await self._note(channel, operation, game.id, await self._gone_for(game))
+        return await self._note(channel, operation, game.id, await self._gone_for(game) if operation.key else None)
 
     async def _gone_for(self, game: View) -> View | None:
         """The game that went off the channel for this one, when it lives in another home."""
