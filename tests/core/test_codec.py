@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -25,12 +26,26 @@ def test_plain_json_comes_back_as_it_was(value: Any) -> None:
     assert codec.decode(codec.encode(value)) == value
 
 
+@given(PLAIN)
+def test_a_copy_is_equal_and_shares_nothing_that_can_be_changed(value: Any) -> None:
+    def parts(value: Any) -> set[int]:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        mine = {id(value)} if isinstance(value, (dict, list)) else set()
+        return mine.union(*map(parts, inner))
+
+    made = codec.copied(value)
+    assert made == value
+    assert not parts(made) & parts(value)
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
         (math.nan, "not plain JSON"),
         (math.inf, "not plain JSON"),
         ({1: "one"}, "keys are text"),
+        (OrderedDict({1: "one"}), "keys are text"),
+        ({"a": ({"b": {2: "two"}},)}, r"value\['a'\]\[0\]\['b'\] has the key 2"),
         ({"a": [1, {"b": "x\0y"}]}, r"value\['a'\]\[1\]\['b'\] contains a NUL"),
         ({"a\0": 1}, "key with a NUL"),
         (b"bytes", "not plain JSON"),

@@ -73,13 +73,16 @@ def check_number(value: object, name: str, least: int = 0, most: int | None = No
     raise InvalidValueError(f"{name} must be a whole number {span}, got {value!r}.")
 
 
+_NESTS: Final = (dict, list, tuple)
+
+
 def encode(value: Json, name: str = "value", limit: int | None = None) -> str:
     """``value`` as compact JSON text; what JSON cannot say is refused with the place named."""
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"{name} is not plain JSON: {error}.") from error
-    if "\\u0000" in text or type(value) is dict or type(value) is list:
+    if "\\u0000" in text or not _has_text_keys(value):
         try:
             _check_json(value, name)
         except RecursionError as error:
@@ -88,18 +91,41 @@ def encode(value: Json, name: str = "value", limit: int | None = None) -> str:
     return text
 
 
+def _has_text_keys(value: Json) -> bool:
+    """Whether every key is text; of what is not, an encoder would make text."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str or (isinstance(item, _NESTS) and not _has_text_keys(item)):
+                return False
+    elif isinstance(value, _NESTS):
+        for item in value:
+            if isinstance(item, _NESTS) and not _has_text_keys(item):
+                return False
+    return True
+
+
+def copied(value: Json) -> Json:
+    """The same value, sharing nothing that can be changed."""
+    if isinstance(value, dict):
+        return {key: copied(item) if isinstance(item, _NESTS) else item for key, item in value.items()}
+    if isinstance(value, _NESTS):
+        return [copied(item) if isinstance(item, _NESTS) else item for item in value]
+    return value
+
+
 def _check_json(value: Json, place: str) -> None:
+    """Name the place of what JSON cannot say."""
     if type(value) is str:
         if "\0" in value:
             raise InvalidValueError(f"{place} contains a NUL character.", hint="Remove it: no engine stores NUL.")
-    elif type(value) is dict:
+    elif isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
                 raise InvalidValueError(f"{place} has the key {key!r}; JSON keys are text.")
             if "\0" in key:
                 raise InvalidValueError(f"{place} has a key with a NUL character.")
             _check_json(item, f"{place}[{key!r}]")
-    elif type(value) in (list, tuple):
+    elif isinstance(value, _NESTS):
         for number, item in enumerate(value):
             _check_json(item, f"{place}[{number}]")
 

@@ -9,7 +9,6 @@ operation runs again alone (`sqlite.commits`).
 from __future__ import annotations
 
 import time
-from copy import deepcopy
 from typing import Any, cast
 
 from sojourn.core.batch import (
@@ -33,7 +32,7 @@ from sojourn.core.batch import (
     Yield,
     only_append,
 )
-from sojourn.core.codec import Json, decode, encode
+from sojourn.core.codec import Json, copied, decode, encode
 from sojourn.core.session import Alias, LeaseState
 from sojourn.core.times import DAY
 from sojourn.engines.checks import check_counter
@@ -484,11 +483,11 @@ class Commit:
         if draft.data is None:
             draft.data = self._tx.data(draft)
         elif not draft.data_changed:
-            draft.data = deepcopy(draft.data)
+            draft.data = copied(draft.data)
         for path in change.unset:
             _unset(draft.data, path)
         for path, value in change.set:
-            _set(draft.data, path, deepcopy(value))  # the caller keeps theirs
+            _set(draft.data, path, copied(value))  # the caller keeps theirs
         for path in change.mark:
             _set(draft.data, path, first)
         draft.data_changed = True
