@@ -38,6 +38,26 @@ async def test_pages_by_activity_and_by_name(lab: Lab) -> None:
     assert (await pages(table.games))[0][0] == "Game 3"
 
 
+async def test_games_that_were_closed_as_sessions_are_ended_ones(lab: Lab) -> None:
+    """Shown, shelved or exited before: all are found, once each, page by page."""
+    table = Table(lab)
+    for number in range(6):
+        game = await table.games.boot(f"c{number}", f"Game {number}")
+        if number in (1, 4):
+            await table.games.shelve(f"c{number}")
+        if number in (2, 5):
+            await table.games.exit(f"c{number}")
+        if number in (0, 1, 4, 5):
+            await lab.store.sessions.end(game.id)
+        table.later(minutes=2)
+    ended = [["Game 5", "Game 4"], ["Game 2", "Game 1"], ["Game 0"]]
+    assert await pages(table.games, state="ended", limit=2) == ended
+    assert await pages(table.games, state="ended", order="name") == [[f"Game {number}" for number in (0, 1, 2, 4, 5)]]
+    assert await pages(table.games, state="ended", channel_id="c1") == [["Game 1"]]
+    assert await pages(table.games, state="lobby") == [[]]
+    assert await pages(table.games, state="active") == [["Game 3"]]
+
+
 async def test_filters(lab: Lab) -> None:
     table = Table(lab)
     one = await table.games.boot("a", "One")

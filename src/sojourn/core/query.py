@@ -16,7 +16,8 @@ from sojourn.errors import InvalidCursorError, InvalidValueError
 Item = TypeVar("Item")
 
 OPEN_STATES: tuple[State, ...] = ("active",)
-READABLE_STATES: tuple[State, ...] = ("active", "ended", "archived")
+CLOSED_STATES: tuple[State, ...] = ("ended", "archived")
+READABLE_STATES: tuple[State, ...] = (*OPEN_STATES, *CLOSED_STATES)
 
 SessionOrder: TypeAlias = Literal["activity", "created", "idle", "oldest"]
 """``activity``: newest activity bucket first, then id. ``created``: newest id first. ``idle`` and ``oldest``: their

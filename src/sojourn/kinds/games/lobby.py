@@ -12,7 +12,7 @@ from typing import Any, Final
 from sojourn.core.batch import Delete, Guard, Path, Point, Refusal, Write
 from sojourn.core.codec import Json, check_key, check_number
 from sojourn.core.ids import ALPHABET
-from sojourn.core.query import READABLE_STATES, Page, SessionQuery, make_cursor, page_limit, read_cursor
+from sojourn.core.query import CLOSED_STATES, READABLE_STATES, Page, SessionQuery, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Session
 from sojourn.core.times import span
 from sojourn.errors import ConflictError, ExpiredError, InvalidValueError, LimitError, NotFoundError
@@ -97,10 +97,16 @@ class Lobby:
         return Page([game for _, game in found[:limit]], cursor)
 
     async def _rows(self, wanted: Wanted, after: tuple[int, str] | None, limit: int) -> builtins.list[Session]:
+        """The next rows; a game that was closed as a session has kept the tags it had, so those are looked for as well."""
         query = SessionQuery(
             self._unit.tenant, (KIND,), READABLE_STATES, tag=wanted.tag(), order="activity", limit=limit, after=after
         )
-        return await self._unit.engine.list(query)
+        rows = await self._unit.engine.list(query)
+        if wanted.state != "ended":
+            return rows
+        closed = await self._unit.engine.list(replace(query, states=CLOSED_STATES, tag=replace(wanted, state=None).tag()))
+        both = {row.id: row for row in (*rows, *closed)}
+        return sorted(both.values(), key=lambda row: (row.bucket, row.id), reverse=True)[:limit]
 
     async def _by_name(self, wanted: Wanted, limit: int, after: str | None) -> Page[Game]:
         """By name every game is looked at: no index has names in order."""

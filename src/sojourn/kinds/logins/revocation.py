@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from sojourn.core.batch import Answer, Change, Deadline, Delete, Guard, Point, Refusal, Write
-from sojourn.core.query import READABLE_STATES, SessionQuery
+from sojourn.core.query import CLOSED_STATES, READABLE_STATES, SessionQuery
 from sojourn.core.session import Session, State
 from sojourn.core.times import MINUTE, span
 from sojourn.kinds.logins import rules
@@ -27,7 +27,6 @@ _BY_PIECES: Final = -1
 """What that counter says where they are ended in commits of their own."""
 
 AGAIN: Final = Refusal("version")
-CLOSED: Final[tuple[State, ...]] = ("ended", "archived")
 
 
 class Revocation:
@@ -240,7 +239,7 @@ class Revocation:
         if kept is None:
             return 0
         before = await self._unit.engine.now() - span(kept)
-        rows = await self._query(CLOSED, before, limit)
+        rows = await self._query(CLOSED_STATES, before, limit)
         return len(rows) if dry_run else await self.delete(rows, Guard(open=False))
 
     async def _query(self, states: tuple[State, ...], before: int | None, limit: int) -> list[Session]:
