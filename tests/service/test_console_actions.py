@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +19,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import sojourn
-from sojourn import AsyncStore
+from sojourn import AsyncStore, GamePolicy
 from sojourn.errors import UnavailableError
 from sojourn.service import SecretKeys, ServiceOptions, application
 from sojourn.service.console.operators import LinkOperators
 from sojourn.service.console.pages import Operator
 from sojourn.service.house import STORY_POLICY
+from sojourn.testing.engines import EnginePlaces, Place
 
 
 class Visitor:
@@ -57,9 +61,21 @@ class Visitor:
         return found.text
 
 
+_fresh: ContextVar[Callable[[], Place]] = ContextVar("_fresh")
+"""Gives an empty place on the engine that a test runs on."""
+
+
+@pytest.fixture(autouse=True, params=[name for name in EnginePlaces.available() if name != "sqlite"])
+def _stands_on(request: pytest.FixtureRequest, service_places: EnginePlaces, tmp_path: Path) -> Iterator[None]:
+    token = _fresh.set(lambda: service_places.fresh(request.param, tmp_path))
+    yield
+    _fresh.reset(token)
+
+
 @asynccontextmanager
 async def visit(base: str = "", *, signed_in: bool = True, scheme: str = "http", **options: Any) -> AsyncIterator[Visitor]:
-    async with sojourn.aopen("memory:", directory=False) as store:
+    place = _fresh.get()()
+    async with sojourn.aopen(place.url, directory=False, engine=place.options) as store:
         operators = LinkOperators(store)
         app = application(store, keys=SecretKeys({}), operators=operators, options=ServiceOptions(**options))
         outer = Starlette(routes=[Mount(base, app)]) if base else app
@@ -463,3 +479,40 @@ def test_games_of_another_tenant_have_links_of_their_own() -> None:
             await app.state.service.close()
 
     asyncio.run(scene())
+
+
+def test_every_page_that_a_link_leads_to_is_there() -> None:
+    async def scene(it: Visitor) -> None:
+        store = it.store
+        talk = await store.conversations.create("ann", title="Trip")
+        await store.conversations.extend(talk.id, [{"role": "user", "content": f"message {number}"} for number in range(60)])
+        await store.conversations.consolidate(talk.id, keep=20)
+        await store.conversations.link_channel(talk.id, "telegram", "t1")
+        await store.conversations.fork(talk.id, at=5)
+        await store.contexts.add("notes", "file", "one thing", metadata={"path": "a.py"})
+        await store.games.boot("table", "Grey", policy=GamePolicy(countdown=None))
+        for person in ("ann", "bob"):
+            await store.games.join("table", person, person.title())
+        for _ in range(2):
+            await store.games.submit_choice("table", "ann", "Ann", "north")
+            turn = await store.games.close("table")
+            await store.games.record_turn("table", turn.number, "Told.")
+        await store.logins.create("ann")
+        await store.workspaces.start("implementer", project_id="p1")
+        seen, todo = {"/"}, ["/"]
+        while todo:
+            page = await it.see(todo.pop())
+            for link in map(html.unescape, re.findall(r'href="(/[^"#]*)', page)):
+                shape = re.sub(r"((?:after|before|cursor)=)[^&]*", r"\1", link)
+                if shape not in seen and "/static/" not in link and len(seen) < 200:
+                    seen.add(shape)
+                    todo.append(link)
+        sections = {path.split("/")[1].partition("?")[0] for path in seen}
+        assert {"conversations", "contexts", "games", "logins", "workspaces", "sessions"} <= sections
+        can = store.capabilities.search
+        assert ("Search what was said" in await it.see("/conversations")) == can
+        found = await it.client.get(it.base + "/conversations?words=message")
+        assert found.status_code == (200 if can else 501), found.text
+        assert ("message 3" if can else "capabilities.search") in found.text
+
+    at_console(scene)

@@ -108,8 +108,10 @@ async def conversations(request: Request, store: AsyncStore) -> dict[str, Any]:
     """Conversations by their newest activity, or what a search of their messages finds."""
     words = request.query_params.get("words", "").strip()
     if words:
-        return {"words": words, "hits": await store.conversations.search(words, limit=_PAGE), "page": None}
+        hits = await store.conversations.search(words, limit=_PAGE)
+        return {"searchable": True, "words": words, "hits": hits, "page": None}
     return {
+        "searchable": store.capabilities.search,
         "words": "",
         "hits": [],
         "page": await store.conversations.list(active_only=False, limit=_PAGE, after=_after(request)),
