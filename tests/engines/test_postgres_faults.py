@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -295,6 +296,32 @@ def test_a_server_killed_again_and_again() -> None:
     done, again = kill_in_mid_load(25)
     assert done >= 25 * 60
     assert again > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("postgres")
+def test_a_server_that_was_away_for_long_is_found_again_at_once(blocking: bool) -> None:
+    """However long it was away, a connection is tried for as long as somebody waits for one, and no more seldom with time."""
+
+    async def story(server: Server) -> None:
+        engine = await opened(server.url, blocking=blocking, timeout=0.5)
+        session = await made(engine)
+        server.kill()
+        away = time.monotonic()
+        while time.monotonic() - away < 7.5:
+            with pytest.raises(UnavailableError):
+                await engine.load(TENANT, session)
+        server.start()
+        back = time.monotonic()
+        while True:
+            with contextlib.suppress(UnavailableError):
+                await engine.load(TENANT, session)
+                break
+        assert time.monotonic() - back < 3
+        await engine.close()
+
+    with postgres_server() as server:
+        drive(story(server), blocking=blocking)
 
 
 # -- clocks and forks ------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from sojourn.engines.contract import Capabilities, Clock, Engine
 from sojourn.engines.locate import Durability, EngineOptions
 from sojourn.engines.postgres import search, watching
 from sojourn.engines.postgres.aio import AsyncPostgresEngine
+from sojourn.engines.postgres.driver import place_of
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.engines.postgres.names import CALLED, Names, called
 from sojourn.engines.postgres.settings import Settings, settings_of
@@ -70,6 +71,19 @@ def test_several_stores_live_in_one_database(store_url: str, schema_name: str) -
         assert f"{start}session" in found
     with psycopg.connect(store_url, autocommit=True) as connection:
         connection.execute(f"drop schema {schema_name}_b cascade".encode())
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("postgresql://u:secret@one:1,two:2/db?target_session_attrs=read-write", "PostgreSQL at one:1,two:2/db"),
+        ("postgresql://one,two/db", "PostgreSQL at one:5432,two:5432/db"),
+        ("postgresql:///db?host=one,two&port=7", "PostgreSQL at one:7,two:7/db"),
+        ("postgresql:///db", "PostgreSQL at localhost:5432/db"),
+    ],
+)
+def test_messages_name_every_server_with_its_port(url: str, where: str) -> None:
+    assert place_of(url) == where
 
 
 def test_a_url_says_options_among_those_of_libpq() -> None:

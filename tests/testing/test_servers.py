@@ -28,6 +28,7 @@ from sojourn.testing.servers import (
     find_redis,
     free_ports,
     postgres_server,
+    postgres_standby,
     redis_cluster,
     redis_sentinel,
     redis_server,
@@ -136,6 +137,25 @@ def test_postgres_starts_again_after_a_kill_with_what_it_had_acknowledged(
         gone_afterwards(server)
         assert server.pid != first
         assert select(server, "select n from kept") == 42
+
+
+@pytest.mark.slow
+def test_a_standby_follows_and_takes_over(postgres_source: Source, gone_afterwards: Watch) -> None:
+    with postgres_server(postgres_source) as primary, postgres_standby(primary, postgres_source, name="second") as standby:
+        gone_afterwards(primary)
+        gone_afterwards(standby)
+        with psycopg.connect(primary.url, autocommit=True) as first, psycopg.connect(standby.url, autocommit=True) as second:
+            first.execute("create table kept (n integer)")
+            assert first.execute("select application_name from pg_stat_replication").fetchone() == ("second",)
+            there = "select to_regclass('kept') is not null, pg_is_in_recovery()"
+            standby.wait_until(lambda: second.execute(there).fetchone() == (True, True), "it has the table")
+            primary.kill()
+            assert second.execute("select pg_promote()").fetchone() == (True,)
+            second.execute("insert into kept values (1)")
+        standby.kill()
+        standby.start()
+        with psycopg.connect(standby.url) as again:
+            assert again.execute("select n from kept").fetchone() == (1,)
 
 
 def test_postgres_that_does_not_start_shows_its_log_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,6 +290,9 @@ def _postgres(facts: dict[str, Any]) -> Iterator[Finding]:
     elif facts["synchronous_commit"] == "off":
         text = "synchronous_commit is off: a crash of the server may lose the last commits."
         yield Finding("durability", "warning", text, "set it to on, for the server or for this user")
+    elif facts["synchronous_standby_names"] and facts["synchronous_commit"] != "local":
+        text = "every commit is on the server's disk, and a synchronous standby has it, before it is acknowledged."
+        yield Finding("durability", "ok", text)
     else:
         yield Finding("durability", "ok", "every commit is on the server's disk before it is acknowledged.")
     yield Finding(

@@ -56,6 +56,7 @@ class BlockingDriver:
 
         def configure(connection: TimedConnection) -> None:
             connection.limit = settings.timeout
+            connection.heed()
             connection.prepare_threshold = 5 if settings.prepare else None
 
         return ConnectionPool(
@@ -64,6 +65,7 @@ class BlockingDriver:
             min_size=1,
             max_size=settings.connections,
             timeout=settings.timeout,
+            reconnect_timeout=settings.timeout,  # its pauses double: a server that was away for long would be missed as long
             kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout))},
             configure=configure,
             name="sojourn",

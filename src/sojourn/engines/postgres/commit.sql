@@ -424,6 +424,7 @@ declare
   any_dirty boolean := false;
   any_placed boolean := false;
   any_patched boolean := false;
+  any_replayed boolean := false;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'a commit needs the isolation level read committed' using errcode = 'feature_not_supported';
@@ -565,6 +566,7 @@ begin
       if c.keyed then
         if asked[batch] is not null then
           settled := true;
+          any_replayed := true;
           if (asked[batch]).fingerprint <> '' and (asked[batch]).fingerprint is distinct from fingerprint then
             answers := array_append(answers, json_build_array(
               moment, sojourn_refusal('key', d), false, null, null, null
@@ -587,6 +589,7 @@ begin
         where o.tenant = c.tenant and o.home = c.home and o.id = c.operation;
         if found then
           settled := true;
+          any_replayed := true;
           if first_answer.fingerprint is distinct from fingerprint then
             answers := array_append(answers, json_build_array(
               moment, json_build_object('reason', 'key'), false, null, null, null
@@ -1138,6 +1141,12 @@ begin
     select e.shard, shard_numbers[e.shard + 1] + e.number, e.session, e.version, e.first, e.last, e.at, e.deferred, e.tenant,
       e.id, e.kind, e.change, e.reason
     from unnest(events) e;
+  end if;
+
+  -- What was done before may be here alone, when the wait for a synchronous standby was cut short. A transaction that writes
+  -- nothing waits for no standby (one that locked a session has written), so one that repeats an answer writes a word to the log.
+  if any_replayed and current_setting('synchronous_standby_names') <> '' then
+    perform pg_logical_emit_message(true, 'sojourn', '');
   end if;
 
   -- Last, whether the client is to tell those who watch.

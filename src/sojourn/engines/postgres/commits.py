@@ -16,7 +16,7 @@ import psycopg
 
 from sojourn.core.batch import Answer
 from sojourn.engines.postgres import wire
-from sojourn.engines.postgres.faults import UNIQUE_VIOLATION, translate
+from sojourn.engines.postgres.faults import UNIQUE_VIOLATION, is_lost, translate
 from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.errors import OutcomeUnknownError, SojournError
@@ -144,7 +144,7 @@ async def carry_out(slots: list[Slot], sending: Sending) -> None:
 
 
 async def _after_error(slots: list[Slot], sending: Sending, error: Exception) -> None:
-    rolled_back = isinstance(error, psycopg.Error) and not _is_lost(error)
+    rolled_back = isinstance(error, psycopg.Error) and not is_lost(error)
     if rolled_back and len(slots) > 1:
         for slot in slots:
             await carry_out([slot], sending)
@@ -154,11 +154,6 @@ async def _after_error(slots: list[Slot], sending: Sending, error: Exception) ->
     else:
         for slot in slots:
             slot.error = _translated(error, sending.where, slot.parcel.operation)
-
-
-def _is_lost(error: psycopg.Error) -> bool:
-    state = error.sqlstate
-    return state is None or state[:2] == "08" or state[:3] == "57P"
 
 
 def _translated(error: Exception, where: str, key: str | None) -> BaseException:

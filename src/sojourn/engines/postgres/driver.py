@@ -64,5 +64,9 @@ def place_of(url: str) -> str:
             "the URL of a PostgreSQL database cannot be read.",
             hint="Write postgresql://user@host:5432/database, and special characters of a password as %XX.",
         ) from error
-    host, port, name = known.get("host") or "localhost", known.get("port") or 5432, known.get("dbname") or ""
-    return f"PostgreSQL at {host}:{port}/{name}"
+    hosts = str(known.get("host") or known.get("hostaddr") or "localhost").split(",")
+    ports = str(known.get("port") or "").split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    places = [f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=False)]
+    return f"PostgreSQL at {','.join(places)}/{known.get('dbname') or ''}"

@@ -152,7 +152,7 @@ class PostgresEngine:
         self, tenant: str, after: tuple[int, ...], limit: int, *, kind: str | None = None, session: str | None = None
     ) -> EventPage:
         """See `contract.Engine.events`; events of different shards come in the order of their times."""
-        cursor = check_cursor(after, wire.SHARDS)
+        cursor = check_cursor(after, wire.PLACES)
         values = {"after": list(cursor), "most": max(limit, 1000), "shard": _shard_of(session)}
         return reads.page_of(await self._open().fetch(SQL["events"], values), cursor, limit, tenant, kind, session)
 
@@ -163,7 +163,7 @@ class PostgresEngine:
 
     async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:
         """See `contract.Engine.changed`; woken by notifications, and looks itself as often as `watching` says."""
-        told = await self._open().told(check_cursor(after, wire.SHARDS), _shard_of(session), timeout)
+        told = await self._open().told(check_cursor(after, wire.PLACES), _shard_of(session), timeout)
         return "now" if told else "timeout"
 
     # -- upkeep ----------------------------------------------------------------------------------------------------
@@ -238,6 +238,7 @@ class PostgresEngine:
             "synchronous_commit",
             "fsync",
             "full_page_writes",
+            "synchronous_standby_names",
             "max_connections",
             "in_recovery",
             "sessions",

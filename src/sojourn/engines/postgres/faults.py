@@ -7,6 +7,7 @@ from typing import Final
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from sojourn.engines.postgres.limits import UnconfirmedError
 from sojourn.errors import (
     ClosedError,
     CorruptError,
@@ -26,6 +27,7 @@ UNIQUE_VIOLATION: Final = "23505"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 
 _ASK_AGAIN: Final = "It may have been stored or not: ask again with the same key."
+_UNCONFIRMED: Final = "It is lost should another server take over now: ask again with the same key until a standby answers."
 _NOTHING: Final = "Nothing was stored."
 
 
@@ -40,15 +42,27 @@ def translate(error: Exception, where: str, *, committing: bool = False, key: st
         return ClosedError("this store was closed.", hint="Open it again.")
     if isinstance(error, PoolTimeout | TooManyRequests):
         return UnavailableError(f"{where}: no connection in time.", hint=f"{_NOTHING} Is the server up, the pool large enough?")
+    if isinstance(error, UnconfirmedError):
+        return OutcomeUnknownError(f"{where}: {error}.", hint=_UNCONFIRMED, key=key)
+    if is_lost(error):
+        return _lost(error, where, committing=committing, key=key)
+    return _refused(error, getattr(error, "sqlstate", None) or "", where)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether the connection is gone, or the server is going: then nobody here knows what became of what was sent.
+
+    A server that panics (its log cannot be written or synced) says why, but may find the commit in its log when it is back.
+    """
     state = getattr(error, "sqlstate", None)
     if state is None or state[:2] == "08" or state[:3] == "57P":
-        return _lost(error, where, committing=committing, key=key)
-    return _refused(error, state, where)
+        return True
+    return isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "PANIC"
 
 
 def _lost(error: Exception, where: str, *, committing: bool, key: str | None) -> SojournError:
     """The connection is gone, or the server is going."""
-    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if getattr(error, "sqlstate", None) is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return EngineError(f"{where}: {error}.")
     if committing:
         return OutcomeUnknownError(

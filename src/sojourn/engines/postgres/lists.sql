@@ -19,6 +19,19 @@ begin
   return query execute statement using given;
 end $$;
 
+-- Which history of the server this is: each promotion, and each recovery to a point in time, begins another. 0 where that is
+-- not known: on a standby, which may still follow another, and on servers that do not tell.
+create function sojourn_history() returns bigint language plpgsql stable
+as $$
+begin
+  if pg_is_in_recovery() then
+    return 0;
+  end if;
+  return ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint;
+exception when others then
+  return 0;
+end $$;
+
 -- Entries with these words that are indexed, newest first, and those that wait for the index, which the caller looks through.
 create function sojourn_search(
   wanted text, of_tenant text, of_kind text, of_owner text, of_topic text, of_types text[], most integer, tail integer

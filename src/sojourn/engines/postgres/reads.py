@@ -191,8 +191,9 @@ def page_of(
     """Rows of ``events`` as a page; those of others are passed over."""
     cursor, gap = list(after), False
     found: list[EventRow] = []
-    for shard, missed, begins, number, owner, identifier, which, *rest, _ in rows:
+    for shard, missed, history, begins, number, owner, identifier, which, *rest, _ in rows:
         gap = gap or missed
+        cursor[wire.SHARDS] = history
         if missed and number is None:
             cursor[shard] = begins
         if number is None:

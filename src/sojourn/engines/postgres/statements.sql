@@ -72,14 +72,17 @@ where s.tenant = %s and s.id = %s and s.state <> 'deleted' order by t.tag;
 select * from sojourn_list(%s, %s);
 
 -- name: tip
--- How many events each shard has given out.
-select array_agg(number order by shard) from sojourn_shard;
+-- How many events each shard has given out, and in which history.
+select array_agg(number order by shard) || sojourn_history() from sojourn_shard;
 
 -- name: changed
--- Whether a shard has given out others than these.
+-- Whether a shard has given out others than these, or another history has begun.
 select exists (
   select from sojourn_shard s
   where s.number <> (%(after)s::bigint[])[s.shard + 1] and (%(shard)s::integer is null or s.shard = %(shard)s)
+) or exists (
+  select from (select sojourn_history() as now, (%(after)s::bigint[])[17] as given offset 0) h
+  where h.now <> h.given and 0 not in (h.now, h.given)
 );
 
 -- name: watch
@@ -93,10 +96,15 @@ returning value;
 select pg_notify(%s, '');
 
 -- name: events
--- For each shard its bounds, where reading begins, and the events behind that; oldest first, but each shard in its order.
-select s.shard, begins.gap, begins.after, e.number, e.tenant, e.id, e.kind, e.change, e.version, e.first, e.last, e.at,
-  e.reason, max(e.at) over (partition by s.shard order by e.number) as turn
+-- For each shard its bounds, where reading begins, and the events behind that; oldest first, but each shard in its order. In
+-- another history than the cursor's its numbers may have been given to other events, and everything may be missing.
+select s.shard, begins.gap or history.other, history.now, begins.after, e.number, e.tenant, e.id, e.kind, e.change,
+  e.version, e.first, e.last, e.at, e.reason, max(e.at) over (partition by s.shard order by e.number) as turn
 from sojourn_shard s
+  cross join (
+    select coalesce(nullif(h.now, 0), h.given) as now, h.now <> h.given and 0 not in (h.now, h.given) as other
+    from (select sojourn_history() as now, (%(after)s::bigint[])[17] as given offset 0) h
+  ) history
   cross join lateral (
     select coalesce((select min(number) from sojourn_event k where k.shard = s.shard), s.number + 1) - 1 as oldest
   ) kept
@@ -172,7 +180,8 @@ insert into sojourn_meta (name, value) values (%s, %s) on conflict (name) do upd
 -- name: facts
 -- What doctor shows.
 select sojourn_time(null), current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
-  current_setting('full_page_writes'), current_setting('max_connections')::int, pg_is_in_recovery(),
+  current_setting('full_page_writes'), current_setting('synchronous_standby_names'), current_setting('max_connections')::int,
+  pg_is_in_recovery(),
   (select count(*) from sojourn_session), (select count(*) from sojourn_entry), (select count(*) from sojourn_event),
   (
     select count(*) from sojourn_indexed i join sojourn_event v on v.shard = i.shard and v.deferred and v.number > i.number

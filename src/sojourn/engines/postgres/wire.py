@@ -38,6 +38,9 @@ from sojourn.errors import CorruptError, InvalidValueError
 SHARDS: Final = 16
 """Event shards, a part of the schema."""
 
+PLACES: Final = SHARDS + 1
+"""Numbers of a cursor: one for each shard, and last the server's history that these were given in (0: any)."""
+
 Row: TypeAlias = dict[str, Any]
 Claim: TypeAlias = tuple[str, ...]
 

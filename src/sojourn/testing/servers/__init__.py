@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL, Redis or Valkey, a Cluster, Sentinel.
+"""Real servers for tests: PostgreSQL with standbys, Redis or Valkey, a Cluster, Sentinel.
 
 Every server listens on a port of 127.0.0.1, keeps its files in a temporary directory, and is gone, files included, when
 its ``with`` block ends. Neither containers nor root are needed::
@@ -14,7 +14,7 @@ For POSIX systems. On Linux a server also dies with the thread that started it, 
 start servers from a thread that outlives their use.
 """
 
-from sojourn.testing.servers.postgres import postgres_server
+from sojourn.testing.servers.postgres import postgres_server, postgres_standby
 from sojourn.testing.servers.process import Server, ServerFailedError, Setting, free_ports
 from sojourn.testing.servers.programs import (
     Program,
@@ -30,6 +30,7 @@ from sojourn.testing.servers.redis import RedisCluster, RedisSentinel, redis_clu
 
 __all__ = [
     "postgres_server",
+    "postgres_standby",
     "redis_server",
     "redis_cluster",
     "redis_sentinel",

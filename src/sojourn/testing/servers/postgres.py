@@ -1,4 +1,4 @@
-"""An empty PostgreSQL."""
+"""An empty PostgreSQL, and a standby that follows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from sojourn.testing.servers.process import (
@@ -40,37 +40,83 @@ def postgres_server(
     with working_directory("postgres", account) as directory, free_ports(1) as (port,):
         binaries = _reachable(program.path.parent, directory, account)
         data = directory / "data"
-        _initdb(binaries / "initdb", data, account)
-        wanted: dict[str, Setting] = {
-            "fsync": False,
-            "max_connections": 200,
-            **settings,
-            "port": port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",  # the path of a temporary directory can be too long for a socket
-        }
-        options = [word for name, value in wanted.items() for word in ("-c", f"{name}={written(value, 'on', 'off')}")]
-        server = Server(
-            [binaries / "postgres", "-D", data, *options],
-            url=f"postgresql://postgres@127.0.0.1:{port}/postgres",
-            port=port,
-            directory=directory,
-            ready=_postgres_is_ready,
-            stop_signal=signal.SIGINT,  # "fast": ends the connections, then shuts down in order
-            orphan_signal=signal.SIGQUIT,
-            account=account,
-            environment={**_PLAIN, **(environment or {})},
+        _run_once(
+            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            data,
+            account,
         )
-        try:
-            server.start()
+        with _run_postgres(binaries, data, port, account, settings, environment) as server:
             yield server
-        finally:
-            server.stop()
 
 
-def _initdb(program: Path, data: Path, account: Account) -> None:
+@contextlib.contextmanager
+def postgres_standby(
+    primary: Server, source: Source = "any", *, name: str = "standby", port: int | None = None, **settings: Setting
+) -> Generator[Server]:
+    """A hot standby of ``primary``: a copy that streams what it commits, can be read, and takes over once it is promoted.
+
+    ``name`` is what ``synchronous_standby_names`` of the primary knows it by. ``port`` is where it reaches the primary, when
+    that is not the primary's own: a `FaultProxy` in between can hold back what is streamed. ``source`` must find the release
+    of the primary. Returns when it is connected and answers; it may lag by what was committed since.
+    """
+    program = find_postgres(source)
+    if not program.path.with_name("pg_basebackup").exists():
+        raise ServerMissingError(f"There is no pg_basebackup beside {program.path}: a system package has it.")
+    account = _unprivileged_account()
+    with working_directory("standby", account) as directory, free_ports(1) as (own,):
+        binaries = _reachable(program.path.parent, directory, account)
+        data = directory / "data"
+        origin = f"host=127.0.0.1 port={port or primary.port} user=postgres application_name={name}"
+        _run_once(
+            [binaries / "pg_basebackup", "-D", data, "-d", origin, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+            data,
+            account,
+        )
+        with _run_postgres(binaries, data, own, account, settings) as server:
+            server.wait_until(lambda: "started streaming WAL from primary" in server.log.read_text(), "it follows the primary")
+            yield server
+
+
+@contextlib.contextmanager
+def _run_postgres(
+    binaries: Path,
+    data: Path,
+    port: int,
+    account: Account,
+    settings: Mapping[str, Setting],
+    environment: Mapping[str, str] | None = None,
+) -> Generator[Server]:
+    wanted: dict[str, Setting] = {
+        "fsync": False,
+        "max_connections": 200,
+        **settings,
+        "port": port,
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",  # the path of a temporary directory can be too long for a socket
+    }
+    options = [word for name, value in wanted.items() for word in ("-c", f"{name}={written(value, 'on', 'off')}")]
+    server = Server(
+        [binaries / "postgres", "-D", data, *options],
+        url=f"postgresql://postgres@127.0.0.1:{port}/postgres",
+        port=port,
+        directory=data.parent,
+        ready=_postgres_is_ready,
+        stop_signal=signal.SIGINT,  # "fast": ends the connections, then shuts down in order
+        orphan_signal=signal.SIGQUIT,
+        account=account,
+        environment={**_PLAIN, **(environment or {})},
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def _run_once(command: Sequence[str | Path], data: Path, account: Account) -> None:
+    """Run a program that makes a data directory."""
     made = subprocess.run(
-        [program, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+        command,
         capture_output=True,
         text=True,
         check=False,
@@ -82,13 +128,13 @@ def _initdb(program: Path, data: Path, account: Account) -> None:
         extra_groups=account.groups,
     )
     if made.returncode:
-        raise ServerFailedError(f"{program} exited with {made.returncode}:\n{made.stdout}{made.stderr}")
+        raise ServerFailedError(f"{command[0]} exited with {made.returncode}:\n{made.stdout}{made.stderr}")
 
 
 def _postgres_is_ready(server: Server) -> bool:
     # The server keeps this file up to date: its process id first, its status last. After a crash the old one is left.
     lines = (server.directory / "data" / "postmaster.pid").read_text().splitlines()
-    return len(lines) >= 8 and lines[0] == str(server.pid) and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[0] == str(server.pid) and lines[7].strip() in ("ready", "standby")
 
 
 def _unprivileged_account() -> Account:
