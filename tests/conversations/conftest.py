@@ -297,7 +297,7 @@ class Lab:
         """The cursor before the first event."""
         from sojourn.shell.feed import cursor_text
 
-        return cursor_text((0,) * self.place.shards)
+        return cursor_text((0,) * self.place.numbers)
 
     def on_disk(self) -> bytes:
         """All bytes of the store's files, after the write-ahead log was folded into the database."""

@@ -125,7 +125,7 @@ async def test_a_cursor_from_before_the_store_was_set_back_says_gap(lab: Lab) ->
     from sojourn.shell.feed import cursor_text
 
     await lab.talk("a")
-    events = [event async for event in lab.store.watch(after=cursor_text((999,) * lab.place.shards), timeout=NOW)]
+    events = [event async for event in lab.store.watch(after=cursor_text((999,) * lab.place.numbers), timeout=NOW)]
     assert events[0].change == "gap"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
@@ -33,8 +34,10 @@ from sojourn.core.query import EntryQuery
 from sojourn.core.session import AliasKey, Session, Snapshot
 from sojourn.engines.contract import Engine
 from sojourn.errors import (
+    AmbiguousError,
     ConflictError,
     EndedError,
+    EngineError,
     ExpiredError,
     GameFullError,
     KeyReusedError,
@@ -52,13 +55,14 @@ T = TypeVar("T")
 TRIES: Final = 64
 """How often an operation decides again after losing to others before it gives up; each loss means that somebody won."""
 
-REFUSED: Final = (ConflictError, EndedError, ExpiredError, GameFullError, LimitError, NotFoundError)
+REFUSED: Final = (AmbiguousError, ConflictError, EndedError, ExpiredError, GameFullError, LimitError, NotFoundError)
 """Errors that say how something stands, which the same call may have changed a moment ago."""
 
-_AT_WORK: Final = "keyed"
-_WHILE: Final = 30_000_000
-_PATIENCE: Final = tuple(min(0.01 * 1.5**turn, 0.25) for turn in range(16))
-"""How long to wait for another call's turn, in seconds: two and a half altogether."""
+_WHILE: Final = 10_000_000
+"""How long a turn lasts at most, in microseconds: so long whoever asks again after a crash waits."""
+
+_PATIENCE: Final = tuple(min(0.01 * 1.5**turn, 0.5) for turn in range(34))
+"""How long to wait for a turn, in seconds, one after the other: longer than one lasts."""
 
 NEVER: Final = Guard(open=False, version=-1)
 
@@ -157,31 +161,35 @@ class Unit:
     async def once(self, home: str, operation: str | None, mark: str, do: Callable[[], Awaitable[int]], what: str) -> int:
         """What an operation of several commits comes to; asked again under its operation id, what it came to.
 
-        A call with the same id that is under way is waited for, though not for ever. One that was cut short before what it
-        came to was noted is done again.
+        A call with the same id that is under way is waited for. One that was cut short before what it came to was noted is
+        done again, and counts the rest.
         """
         before = await self.asked(home, operation, mark, what)
         if before is not None:
             return before.moved[0].counters["done"]
         if operation is None:
             return await do()
-        fence = await self._turn(home)
+        name = f"keyed/{int(fingerprint(operation)[0], 16)}"
+        fence = await self._turn(home, name)
         try:
             before = await self.asked(home, operation, mark, what)
             if before is not None:
                 return before.moved[0].counters["done"]
-            return (await self.note(home, operation, mark, done=int(await do())))["done"]
+            done = int(await do())
+            return max(done, (await self.note(home, operation, mark, done=done))["done"])
         finally:
             if fence is not None:
-                await self.attempt(home, Yield(_AT_WORK, fence))
+                with suppress(EngineError):  # what was done was done; the turn ends by itself
+                    await self.attempt(home, Yield(name, fence))
 
-    async def _turn(self, home: str) -> int | None:
-        """A turn at the operations of several commits of a home; None when whoever has it takes longer than anybody waits.
+    async def _turn(self, home: str, name: str) -> int | None:
+        """A turn at the operations of several commits of a home; None when it does not come in time.
 
-        It is for the answers' sake only: who goes on without a turn does nothing twice, but may count what another did.
+        It is for the answers' sake only: who goes on without a turn does nothing twice, but may count what another did. A few
+        names for all, since a name of a lease stays.
         """
         for pause in _PATIENCE:
-            answer = await self.attempt(home, Lend(_AT_WORK, self.new_id(home), _WHILE))
+            answer = await self.attempt(home, Lend(name, self.new_id(home), _WHILE))
             if answer.refusal is None:
                 return answer.fences[0]
             await self.engine.sleep(pause)

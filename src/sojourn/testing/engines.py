@@ -29,7 +29,7 @@ class Place:
 
     engine: str
     url: str
-    shards: int = 1
+    numbers: int = 1
     """How many numbers a cursor of its events has."""
     options: EngineOptions = field(default_factory=EngineOptions)
 
@@ -82,7 +82,7 @@ class EnginePlaces:
         schema = f"place_{number % _SCHEMAS}"
         if number >= _SCHEMAS:
             empty_postgres(server.url, schema)
-        return Place("postgres", server.url, 16, EngineOptions(more={"schema": schema, "connections": 4}))
+        return Place("postgres", server.url, 17, EngineOptions(more={"schema": schema, "connections": 4}))
 
     def _redis(self, directory: Path) -> Place:
         """A prefix of its own; of what was before, as many stores as are in use at a time stay."""

@@ -87,8 +87,8 @@ def _wait(child: int) -> int:
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            while signal.sigtimedwait(_PASSED, 0):  # what came before the end was the command's, and must not end us after it
-                pass
+            while late := signal.sigpending() & set(_PASSED):  # what came before the end was the command's, and is not ours
+                signal.sigwait(late)
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else _BY_SIGNAL - code
         number = signal.sigwait({*_PASSED, signal.SIGCHLD})

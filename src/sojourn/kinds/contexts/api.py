@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from sojourn.core.batch import Answer, Change, Point, Refusal
 from sojourn.core.codec import Json, check_number, check_text
+from sojourn.core.ids import id_of, parts_of
 from sojourn.core.query import EntryQuery, Page, SessionQuery, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Alias, Session
 from sojourn.core.times import to_datetime
@@ -400,12 +401,14 @@ class AsyncContexts:
         """Remove a context; False when there is none. ``purge=False`` keeps its artifacts, to be read by its id."""
         place, label = rules.check_scope(scope), rules.check_name(name)
         operation, mark = operation_key(key), fingerprint("context.delete", label, bool(purge))
-
-        async def remove() -> int:
-            session = (await self._reader.follow(place, label)).session
-            return session is not None and await self._remove(session, purge=purge)
-
-        return await self._unit.once(place, operation, mark, remove, KIND) > 0
+        asked = await self._unit.asked(place, operation, mark, KIND)
+        found = (await self._reader.follow(place, label)).session if asked is None else None
+        # Which one it is is noted before anything is gone: one that is made later under the name is another.
+        meant = {} if found is None else parts_of(found.id)
+        noted = asked.moved[0].counters if asked else await self._unit.note(place, operation, mark, **meant)
+        id = id_of(noted)
+        done = id is not None and await self._remove(id, purge=purge)
+        return done or (operation is not None and id is not None)
 
     async def delete_all(self, *, purge: bool = True, scope: str | int | None = None, key: str | None = None) -> int:
         """Remove every context of a scope; how many there were. ``purge=True`` also removes what earlier deletes kept."""
@@ -417,15 +420,15 @@ class AsyncContexts:
             async for session in self._removal.everything(place):
                 kept = rules.is_kept(session)
                 if purge or not kept:
-                    done += await self._remove(session, purge=purge) and not kept
+                    done += await self._remove(session.id, purge=purge) and not kept
             return done
 
         return await self._unit.once(place, operation, mark, remove, KIND)
 
-    async def _remove(self, session: Session, *, purge: bool) -> bool:
+    async def _remove(self, id: str, *, purge: bool) -> bool:
         if purge:
-            return await self._removal.remove(session.id) is not None
-        return await self._removal.keep(session.id)
+            return await self._removal.remove(id) is not None
+        return await self._removal.keep(id)
 
     async def purge(self, id: str, *, key: str | None = None) -> int:
         """Remove what ``delete(purge=False)`` kept under this id; how many artifacts that were, 0 when there is nothing."""
@@ -443,16 +446,16 @@ class AsyncContexts:
     async def _changed(self, scope: str | int | None, name: str, change: Any, operation: str | None, mark: str) -> str:
         """Change the context of a name by what a rule makes of it; its id."""
         place, label = rules.check_scope(scope), rules.check_name(name)
-        asked = await self._unit.asked(place, operation, mark, KIND)
-        if asked is not None:
-            return asked.moved[0].id
 
         async def step() -> str | Refusal:
             session = await self._reader.named(place, label)
             answer = await self._unit.attempt(place, *change(session), key=operation, fingerprint=mark)
             return self._or_again(answer, session.id)
 
-        return await perform(step, KIND)
+        async def again(asked: Answer) -> str:
+            return asked.moved[0].id
+
+        return await self._unit.answered(place, operation, mark, lambda: perform(step, KIND), again, KIND)
 
     def _or_again(self, answer: Answer, id: str) -> str | Refusal:
         """The id; or, since a name was moved, ended or deleted meanwhile, another try that finds out what is there now."""

@@ -14,7 +14,7 @@ from sojourn.kinds.games.model import Game
 from sojourn.kinds.games.placement import AGAIN, Operation, Placement, Spot, placed
 from sojourn.kinds.games.play import Play
 from sojourn.kinds.games.reader import Reader
-from sojourn.kinds.games.record import KIND, View, after, game_of
+from sojourn.kinds.games.record import KIND, RETRY, View, after, game_of
 from sojourn.kinds.games.transitions import Place
 from sojourn.shell.unit import Unit, perform
 
@@ -88,15 +88,17 @@ class Access:
             view = await self.settled(channel_id, game_id)
             if choices:
                 view = await self._reader.with_activity(view)
-            asked = await self.known(view, operation)  # after the last look, or the rule might see what this id has done
-            if asked is not None:
-                return await self.settled(channel_id, game_id), asked
+            meant = await self.meant(
+                view, operation, by_channel=game_id is None
+            )  # after the last look, or a rule might see its own
+            if meant is not None:
+                return meant
             write = rule(view)
             if write is None:
                 return view, await self._unit.remember(view.session.home, operation.key, operation.mark)
             answer = await self._unit.attempt(view.session.home, write, key=operation.key, fingerprint=operation.mark)
             if answer.replayed:
-                return await self.settled(channel_id, game_id), answer
+                return await self._play.settled(await self._reader.load(view.id)), answer
             return answer.refusal or (after(view, write, answer.moved[0], answer.now), answer)
 
         return await perform(step, KIND)
@@ -105,6 +107,21 @@ class Access:
         """The answer that an operation id already has from a game or its home."""
         first = await self._unit.replayed(view.session, operation.key, operation.mark)
         return first or await self._unit.replayed(view.session, operation.key, operation.mark, with_entry=True)
+
+    async def meant(self, view: View, operation: Operation, *, by_channel: bool) -> tuple[View, Answer] | None:
+        """The game that an operation id has changed, as it is now, and how: this one, or one its channel showed lately."""
+        if operation.key is None:
+            return None
+        asked = await self.known(view, operation)
+        if asked is not None:
+            changed = asked.moved[0].id if asked.moved else view.id  # by channel, it may show another by now
+            return await self._play.settled(await self._reader.load(changed)), asked
+        for id, at in view.data["before"] if by_channel else ():
+            earlier = await self._reader.find(id) if at > view.now - RETRY else None
+            asked = None if earlier is None else await self.known(earlier, operation)
+            if earlier is not None and asked is not None:
+                return earlier, asked
+        return None
 
     async def once(
         self, home: str, operation: Operation, act: Callable[[], Awaitable[T]], again: Callable[[], Awaitable[T]]

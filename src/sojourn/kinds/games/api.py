@@ -102,7 +102,7 @@ class AsyncGames:
         try:
             made = await perform(step, KIND)
         except Exception:
-            if own is not None:
+            if own is not None and key is None:  # a call like this one may be about to make its game; one for nothing is taken
                 await self._placement.release(own, new.id)
             raise
         if own is not None:
@@ -130,7 +130,8 @@ class AsyncGames:
             raise InvalidValueError("swap takes the name of a new game, or the game_id of a saved one.")
         new = None if name is None else self._new(channel, name, title_screen_url, policy)
         own = None if game_id is None else check_key(game_id, "game_id")
-        operation = _operation(key, "game.swap", name, own, title_screen_url)
+        policies = None if new is None else record.pack(new.policy)
+        operation = _operation(key, "game.swap", name, own, title_screen_url, policies)
 
         async def do() -> Swapped:
             made, out = await self._swap(channel, new, own or "", operation)
@@ -149,29 +150,33 @@ class AsyncGames:
     async def _swap(self, channel: str, new: NewGame | None, saved: str, operation: Operation) -> tuple[str, str | None]:
         """Show a new game or a saved one in the place of what a channel shows; which is shown, and which was."""
         out: str | None = None
+        made = new
         tries = 0
 
         async def step() -> str | Refusal:
-            nonlocal out, tries
+            nonlocal made, out, tries
             tries += 1
             spot = await self._access.due_closed(await self._placement.spot(channel))
             if spot.view is not None and spot.view.data["channel"] != channel:
                 return AGAIN
             shown = None if spot.view is None else spot.view.id
             if new is not None:
-                out = out if shown == new.id else shown
-                return await self._placement.boot(spot, new, operation)
-            game = await self._access.free(await self._reader.load(saved), channel)
-            if spot.view is None or shown != game.id:
+                made = await self._placement.begun(channel, new, operation)
+                out = out if shown == made.id else shown
+                return await self._placement.boot(spot, made, operation)
+            view = await self._access.free(await self._reader.load(saved), channel)
+            if spot.view is None or shown != view.id:
                 out = shown
-                return await self._placement.show(spot, game, operation)
+                return await self._placement.show(spot, view, operation)
             if tries > 1 or operation.key is not None:  # begun by this call or key, and finished by whoever came next
-                return await self._placement.finished(channel, game, operation)
-            raise ConflictError(f"the channel {channel!r} shows game {game.id} already.", holder=game.id)
+                return await self._placement.finished(channel, view, operation)
+            raise ConflictError(f"the channel {channel!r} shows game {view.id} already.", holder=view.id)
 
-        made = await perform(step, KIND)
+        game = await perform(step, KIND)
+        if made is not None and made.id != game:
+            await self._placement.discard(made.id)
         asked = await self._unit.asked(channel, operation.key, operation.mark, KIND)
-        return made, out if asked is None else placed(asked)[1]
+        return game, out if asked is None else placed(asked)[1]
 
     async def exit(self, channel_id: str | int, *, key: str | None = None) -> Game:
         """End the channel's game: an open window is cancelled, its choices stay recorded as cancelled. `resume` reopens it."""
@@ -499,18 +504,26 @@ class AsyncGames:
         """Close the open window now; `ConflictError` when none is open. Idempotent by ``key``."""
         actor = _actor(by)
         operation = _operation(key, "game.close", actor)
-        view = await self._access.settled(channel_id, game_id)
-        asked = await self._access.known(view, operation)
-        if asked is not None:
-            view = await self._reader.load(view.id)
-            number = await self._reader.turn_at(view.id, asked.moved[0].first) if asked.moved else view.closed
-            return await self._reader.turn(view, number)
-        roster.check_actor(view, actor)
-        if view.place not in ("open", "held"):
-            raise ConflictError("cannot close: no window is open.", hint="open_window(), or a press, opens one.")
-        number = view.closed + 1
-        closed = await self._play.close(view, "gm", actor, operation)
-        return await self._reader.turn(closed, number)
+
+        async def do() -> Turn:
+            view = await self._access.settled(channel_id, game_id)
+            meant = await self._access.meant(view, operation, by_channel=game_id is None)
+            if meant is not None:
+                view, asked = meant
+                number = await self._reader.turn_at(view.id, asked.moved[0].first) if asked.moved else view.closed
+                return await self._reader.turn(view, number)
+            roster.check_actor(view, actor)
+            if view.place not in ("open", "held"):
+                raise ConflictError("cannot close: no window is open.", hint="open_window(), or a press, opens one.")
+            closed = await self._play.close(view, "gm", actor, operation)
+            return await self._reader.turn(closed, view.closed + 1)
+
+        try:
+            return await do()
+        except ConflictError:
+            if key is None:
+                raise
+            return await do()  # a call like this one may have closed it meanwhile
 
     async def extend(
         self,
@@ -747,13 +760,13 @@ class AsyncGames:
     async def _made_since(self, channel: str, operation: Operation, error: ConflictError) -> str:
         """The game that a call with the same key has made meanwhile; otherwise the error stands."""
         answer = await self._unit.asked(channel, operation.key, operation.mark, KIND)
-        made = None if answer is None else made_by(answer)
+        made = None if answer is None else placed(answer)[0]
         if made is None:
             raise error
         return made
 
     async def _shown_again(self, asked: Answer, channel: str) -> Game:
-        made = made_by(asked)
+        made, _ = placed(asked)
         view = await (self._placement.current(channel) if made is None else self._reader.load(made))
         return await self._access.game(view)
 

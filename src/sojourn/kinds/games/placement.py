@@ -124,9 +124,6 @@ class Placement:
     async def boot(self, spot: Spot, new: NewGame, operation: Operation) -> str | Refusal:
         """Make a game and show it where ``spot`` showed nothing, or in the place of what it showed."""
         out = spot.view
-        if out is not None and operation.key is not None:  # a call like this one may have made its game already
-            made = await self._unit.asked(spot.channel, _making(operation), operation.mark, KIND)
-            new = new if made is None else replace(new, id=made.moved[0].id)
         if out is not None and out.id == new.id:  # this operation began it, and whoever came next has finished it
             return await self.finished(spot.channel, out, operation)
         if out is not None and out.session.home != spot.channel:
@@ -143,7 +140,18 @@ class Placement:
         answer = await self._commit(spot.channel, changes, operation, new.id, out)
         if answer.refusal is not None and answer.refusal.reason == "present":  # this call has made it in an earlier attempt
             return await self.show(spot, await self._reader.load(new.id), operation)
-        return answer.refusal or made_by(answer) or new.id
+        return answer.refusal or placed(answer)[0] or new.id
+
+    async def begun(self, channel: str, new: NewGame, operation: Operation) -> NewGame:
+        """The game to boot: what a call with this operation id has made already, before it came to show it."""
+        made = await self._unit.asked(channel, _making(operation), operation.mark, KIND)
+        return new if made is None else replace(new, id=made.moved[0].id)
+
+    async def discard(self, id: str) -> None:
+        """Remove a game that was made to be shown, where a call like this one has shown another."""
+        view = await self._reader.find(id)
+        if view is not None and view.data.get("coming") is not None:  # it was never shown
+            await self._unit.attempt(view.session.home, _gone(view))
 
     async def show(self, spot: Spot, game: View, operation: Operation) -> str | Refusal:
         """Show a saved game where ``spot`` showed nothing, or in the place of what it showed."""
@@ -181,9 +189,10 @@ class Placement:
         answer = await self._commit(spot.channel, changes, operation, game.id, left or out)
         if answer.refusal is not None:
             return answer.refusal
-        if not here:
+        shown = placed(answer)[0] or game.id
+        if not here and shown == game.id:
             await self._begin(game, spot.channel, before)
-        return game.id
+        return shown
 
     async def _before(self, spot: Spot, out: View | None) -> list[list[object]]:
         """Which games the channel has shown lately, for presses that are sent again."""
