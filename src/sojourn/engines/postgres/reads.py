@@ -18,8 +18,18 @@ _SESSION: Final = (
 
 EVERYTHING: Final = (1, (1 << 62))
 
-FORWARD: Final = SQL["load_entries"].replace("{direction}", "asc")
-BACKWARD: Final = SQL["load_entries"].replace("{direction}", "desc")
+_RANGE: Final = "(values (%(first)s::bigint, %(last)s::bigint))"
+_RANGES: Final = "unnest(%(firsts)s::bigint[], %(lasts)s::bigint[])"
+"""How many an array has, the server learns with its values: it would plan for them anew each time, which takes longer than the
+read. One range, the usual, is therefore said as one row."""
+
+_ENTRIES: Final = {
+    (forward, one): SQL["load_entries"]
+    .replace("{direction}", "asc" if forward else "desc")
+    .replace("{wanted}", _RANGE if one else _RANGES)
+    for forward in (True, False)
+    for one in (True, False)
+}
 
 
 def snapshot_of(row: Sequence[Any]) -> Snapshot:
@@ -34,18 +44,19 @@ def snapshot_of(row: Sequence[Any]) -> Snapshot:
 def entries_statement(tenant: str, session: str, query: EntryQuery, clock: int | None) -> tuple[str, dict[str, Any]]:
     """A session with some of its entries, read from the end when only the last are wanted."""
     ranges = query.ranges if query.ranges is not None else (EVERYTHING,)
+    firsts, lasts = [int(first) for first, _ in ranges], [int(last) for _, last in ranges]
+    one = len(ranges) == 1
     values = {
         "clock": clock,
         "tenant": tenant,
         "id": session,
-        "firsts": [int(first) for first, _ in ranges],
-        "lasts": [int(last) for _, last in ranges],
+        **({"first": firsts[0], "last": lasts[0]} if one else {"firsts": firsts, "lasts": lasts}),
         "types": None if query.types is None else list(query.types),
         "labels": None if query.labels is None else list(query.labels),
         "topic": query.topic,
         "most": query.limit if query.last is None else query.last,
     }
-    return FORWARD if query.last is None else BACKWARD, values
+    return _ENTRIES[query.last is None, one], values
 
 
 def snapshot_with_entries(row: Sequence[Any], query: EntryQuery) -> Snapshot:
