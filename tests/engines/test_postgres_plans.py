@@ -218,6 +218,18 @@ def test_counts_dues_and_events(store: Store) -> None:
     checked(store, lines, "event_pkey")
 
 
+def test_a_count_of_the_active_looks_at_what_is_due_alone(store: Store) -> None:
+    """And not at all that are active, for the few among them that are due (`count_recent_statement`)."""
+    many = (Create(new_id("crowd", tenant=TENANT), "seen", deadline=Deadline(after=MINUTE)) for _ in range(2000))
+    store.commit("crowd", *many)
+    with psycopg.connect(store.server.url, autocommit=True) as connection:
+        connection.execute("analyze sojourn_session")
+    with store.plans() as lines:
+        for _ in range(TIMES):
+            assert run_sync(store.engine.count(TENANT, "seen", active_after=1)) == 2000
+    assert "sojourn_session_due" in seen(lines)[1], "\n".join(lines)
+
+
 def test_search_goes_by_the_words(store: Store) -> None:
     with store.plans() as lines:
         for number in range(TIMES):
