@@ -166,6 +166,7 @@ class Growing:
         make(self.store, "real-1")
         self.store.sweep()
         rows = compare(self.connection, "who-7", "real-1")
+        assert not self.store.check()
         return Row(f"{self.kind}: rows of a copy, all as the library writes them", rows, "rows")
 
     def _bytes(self, took: float) -> Row:
