@@ -49,7 +49,7 @@ check: $(DEV) ## style, types, floors, generated files
 	@if [ -f tools/facade.py ]; then set -x; $(BIN)/python tools/facade.py --check; fi
 	@if [ -f tools/reference.py ]; then set -x; $(BIN)/python tools/reference.py --check; fi
 
-bench: $(DEV) ## measure, beside the libraries we compare with
+bench: $(DEV) ## measure, beside the libraries we compare with (ARGS=--servers, --growth: on servers)
 	@$(BIN)/python -m bench $(ARGS)
 
 campaign: $(DEV) ## kill, cut and fill disks for a long time

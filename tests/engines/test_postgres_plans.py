@@ -150,6 +150,23 @@ def test_reads_of_one_session(store: Store) -> None:
         checked(store, lines, *indexes)
 
 
+def test_a_read_of_entries_is_planned_once(store: Store) -> None:
+    """To plan it takes several times as long as to do it."""
+    statement = "select sum(generic_plans)::int, sum(custom_plans)::int from pg_prepared_statements where statement like %s"
+
+    def plans() -> tuple[int, int]:
+        generic, custom = run_sync(store.engine._driver.fetch(statement, ("%sojourn_pieces%",)))[0]
+        return generic or 0, custom or 0
+
+    for query in (EntryQuery(last=2, types=("line",)), EntryQuery(ranges=((2, 3),), limit=2)):
+        for session in store.sessions[:20]:  # until it is prepared, and until the server has seen what a plan gains
+            run_sync(store.engine.load(TENANT, session, query))
+        generic, custom = plans()
+        for session in store.sessions[:30]:
+            assert run_sync(store.engine.load(TENANT, session, query)).entries
+        assert plans() == (generic + 30, custom)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     ("narrowed", "index"),
@@ -201,12 +218,48 @@ def test_counts_dues_and_events(store: Store) -> None:
     checked(store, lines, "event_pkey")
 
 
+def test_a_count_of_the_active_looks_at_what_is_due_alone(store: Store) -> None:
+    """And not at all that are active, for the few among them that are due (`count_recent_statement`)."""
+    many = (Create(new_id("crowd", tenant=TENANT), "seen", deadline=Deadline(after=MINUTE)) for _ in range(2000))
+    store.commit("crowd", *many)
+    with psycopg.connect(store.server.url, autocommit=True) as connection:
+        connection.execute("analyze sojourn_session")
+    with store.plans() as lines:
+        for _ in range(TIMES):
+            assert run_sync(store.engine.count(TENANT, "seen", active_after=1)) == 2000
+    assert "sojourn_session_due" in seen(lines)[1], "\n".join(lines)
+
+
 def test_search_goes_by_the_words(store: Store) -> None:
     with store.plans() as lines:
         for number in range(TIMES):
             assert run_sync(store.engine.search(SearchQuery(TENANT, KIND, (f"word{number}", "com"), owner=f"person {number}")))
             assert run_sync(store.engine.search(SearchQuery(TENANT, KIND, (f"word{number}",))))
     checked(store, lines, "word_words", "entry_pkey")
+    with store.plans() as lines:
+        for number in range(TIMES):
+            assert run_sync(store.engine.search(SearchQuery(TENANT, KIND, ("com",), owner=f"person {number}", limit=200)))
+    passed_over = [int(count) for count in SKIPPED.findall("\n".join(lines))]
+    assert max(passed_over, default=0) <= 4 * EACH, "what is found leads to its sessions, not all of them to it"
+
+
+def test_an_owner_of_many_entries_and_one_of_few_find_the_same(store: Store) -> None:
+    """One is looked up by the words and the owner together, the other alone (`sojourn_search`)."""
+    said = tuple(f"said {place} {'rarely' if place == 1200 else 'often'}" for place in range(2100))
+    for home, texts in (("talker", said), ("listener", said[1150:1250])):
+        session = new_id(home, tenant=TENANT)
+        store.commit(home, Create(session, "talk", home))
+        for start in range(0, len(texts), 700):
+            entries = tuple(NewEntry("line", author=home, text=text) for text in texts[start : start + 700])
+            store.commit(home, Write(session, entries=entries, search="commit"))
+        for words, count in ((("rar",), 1), (("said", "rar"), 1), (("1200", "often"), 0), (("nothing",), 0)):
+            with store.plans() as lines:
+                hits = run_sync(store.engine.search(SearchQuery(TENANT, "talk", words, owner=home)))
+            assert [hit.entry.text for hit in hits] == ["said 1200 rarely"] * count
+            checked(store, lines, "word_words")
+        hits = run_sync(store.engine.search(SearchQuery(TENANT, "talk", ("oft",), owner=home, limit=3)))
+        assert [hit.entry.text for hit in hits] == list(reversed(texts[-3:]))
+    assert len(run_sync(store.engine.search(SearchQuery(TENANT, "talk", ("rar",))))) == 2
 
 
 def test_commits_look_up_what_they_name(store: Store) -> None:

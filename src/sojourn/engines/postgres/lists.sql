@@ -33,6 +33,11 @@ exception when others then
 end $$;
 
 -- Entries with these words that are indexed, newest first, and those that wait for the index, which the caller looks through.
+-- Each offset 0 has the planner begin with the words, and with what waits (it is few, whatever is expected), and never walk the
+-- sessions for their owner.
+--
+-- The beginning of a word makes the index gather everybody's entries with such a word, however few are the owner's. An owner of
+-- no more than 2,000 entries is therefore looked up alone, and the words are looked for in what that gives.
 create function sojourn_search(
   wanted text, of_tenant text, of_kind text, of_owner text, of_topic text, of_types text[], most integer, tail integer
 ) returns table (
@@ -45,19 +50,30 @@ set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
+declare
+  asked tsquery := wanted::tsquery;
+  mine tsquery := quote_literal(sojourn_owner_word(of_tenant, of_kind, of_owner))::tsquery;
+  sought tsquery := asked;
 begin
+  if of_owner is not null then
+    if exists (select from sojourn_word w where w.words @@ (select mine) offset 2000) then
+      sought := asked && mine;
+    else
+      sought := mine;
+    end if;
+  end if;
   return query
   (
     select false as waits, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase,
       e.version, e.created_at, e.first, e.last, e.redacted
-    from sojourn_word w
+    from (
+      select w.number, w.log, w.sequence from sojourn_word w
+      where w.words @@ (select sought) and ts_match_vq(w.words, asked)
+      offset 0
+    ) w
       join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
       join sojourn_session s on s.n = w.log
-    where w.words @@ (
-        select (wanted || case when of_owner is not null
-          then ' & ' || quote_literal(sojourn_owner_word(of_tenant, of_kind, of_owner)) else '' end)::tsquery
-      )
-      and s.tenant = of_tenant and s.kind = of_kind and s.state in ('active', 'ended', 'archived')
+    where s.tenant = of_tenant and s.kind = of_kind and s.state in ('active', 'ended', 'archived')
       and (of_owner is null or s.owner = of_owner) and (of_topic is null or e.topic = of_topic)
       and (of_types is null or e.type = any (of_types))
     order by w.number desc limit most
@@ -72,11 +88,17 @@ begin
         where v.shard = i.shard and v.deferred and v.number > i.number and v.tenant = of_tenant and v.kind = of_kind
         offset 0
       ) v
-      join sojourn_session s on s.n = v.session and s.state in ('active', 'ended', 'archived')
-      join sojourn_entry e
-        on e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
-    where (of_owner is null or s.owner = of_owner) and (of_topic is null or e.topic = of_topic)
-      and (of_types is null or e.type = any (of_types))
+      cross join lateral (
+        select s.id from sojourn_session s
+        where s.n = v.session and s.state in ('active', 'ended', 'archived') and (of_owner is null or s.owner = of_owner)
+        offset 0
+      ) s
+      cross join lateral (
+        select e.* from sojourn_entry e
+        where e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
+        offset 0
+      ) e
+    where (of_topic is null or e.topic = of_topic) and (of_types is null or e.type = any (of_types))
       and not exists (select from sojourn_word w where w.log = e.log and w.sequence = e.sequence)
     order by e.found desc limit tail
   );

@@ -18,8 +18,18 @@ _SESSION: Final = (
 
 EVERYTHING: Final = (1, (1 << 62))
 
-FORWARD: Final = SQL["load_entries"].replace("{direction}", "asc")
-BACKWARD: Final = SQL["load_entries"].replace("{direction}", "desc")
+_RANGE: Final = "(values (%(first)s::bigint, %(last)s::bigint))"
+_RANGES: Final = "unnest(%(firsts)s::bigint[], %(lasts)s::bigint[])"
+"""How many an array has, the server learns with its values: it would plan for them anew each time, which takes longer than the
+read. One range, the usual, is therefore said as one row."""
+
+_ENTRIES: Final = {
+    (forward, one): SQL["load_entries"]
+    .replace("{direction}", "asc" if forward else "desc")
+    .replace("{wanted}", _RANGE if one else _RANGES)
+    for forward in (True, False)
+    for one in (True, False)
+}
 
 
 def snapshot_of(row: Sequence[Any]) -> Snapshot:
@@ -34,18 +44,19 @@ def snapshot_of(row: Sequence[Any]) -> Snapshot:
 def entries_statement(tenant: str, session: str, query: EntryQuery, clock: int | None) -> tuple[str, dict[str, Any]]:
     """A session with some of its entries, read from the end when only the last are wanted."""
     ranges = query.ranges if query.ranges is not None else (EVERYTHING,)
+    firsts, lasts = [int(first) for first, _ in ranges], [int(last) for _, last in ranges]
+    one = len(ranges) == 1
     values = {
         "clock": clock,
         "tenant": tenant,
         "id": session,
-        "firsts": [int(first) for first, _ in ranges],
-        "lasts": [int(last) for _, last in ranges],
+        **({"first": firsts[0], "last": lasts[0]} if one else {"firsts": firsts, "lasts": lasts}),
         "types": None if query.types is None else list(query.types),
         "labels": None if query.labels is None else list(query.labels),
         "topic": query.topic,
         "most": query.limit if query.last is None else query.last,
     }
-    return FORWARD if query.last is None else BACKWARD, values
+    return _ENTRIES[query.last is None, one], values
 
 
 def snapshot_with_entries(row: Sequence[Any], query: EntryQuery) -> Snapshot:
@@ -148,14 +159,16 @@ def count_recent_statement(
 ) -> tuple[str, list[Any]]:
     """How many active sessions since an instant, less the few among the due ones that are as recent.
 
-    Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own.
+    Deadlines are in no list's index (a touch would have to move them there), so what is due is counted from its own. The time
+    is the statement's, which the planner knows: it would expect a third of all to be due, and walk all that are active.
     """
     recent, values = count_statement(tenant, kind, tag, owner, home)
+    now = "(extract(epoch from statement_timestamp()) * 1000000)::bigint" if clock is None else "%s"
     due = (
-        "select count(*) from sojourn_session w where deadline is not null and state = 'active' "
-        "and deadline <= (select sojourn_time(%s)) and tenant = %s and kind = %s and bucket >= %s"
+        "select count(*) from sojourn_session w where deadline is not null and state = 'active' "  # noqa: S608
+        f"and deadline <= {now} and tenant = %s and kind = %s and bucket >= %s"
     )
-    late: list[Any] = [clock, tenant, kind, active_after]
+    late: list[Any] = [*([] if clock is None else [clock]), tenant, kind, active_after]
     if tag is not None:
         due += " and exists (select from sojourn_tag t where t.n = w.n and t.tag = %s)"
         late.append(tag)

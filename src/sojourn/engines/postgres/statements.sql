@@ -31,7 +31,7 @@ select sojourn_time(%(clock)s) as now, s.tenant, s.id, s.kind, s.home, s.owner, 
     from (
       select found.*
       from sojourn_pieces(s.n, s.lineage, s.last_sequence) piece
-        cross join unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) wanted (first, last)
+        cross join {wanted} wanted (first, last)
         cross join lateral (
           select * from sojourn_entry
           where log = piece.log and sequence between greatest(piece.low, wanted.first) and least(piece.high, wanted.last)
