@@ -43,7 +43,7 @@ from sojourn.engines.postgres.blocking import BlockingDriver
 from sojourn.engines.postgres.commits import Queue, Sending, Slot, carry_out
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.engines.postgres.settings import Settings
-from sojourn.engines.postgres.wire import pack
+from sojourn.engines.postgres.wire import PLACES, pack
 from sojourn.errors import (
     ClosedError,
     InvalidCursorError,
@@ -617,7 +617,7 @@ def test_batches_are_decided_as_in_memory(url: str, seed: int) -> None:
         assert run_sync(engine.commit(batch)) == run_sync(model.commit(batch)), batch
         clock.set(to_datetime(clock.micros() + moves.choice((0, 0, SECOND, 40 * SECOND, -20 * SECOND))))
     assert run_sync(everything(engine)) == run_sync(everything(model))
-    assert run_sync(history(engine, (0,) * 16)) == run_sync(history(model, (0,)))
+    assert run_sync(history(engine, (0,) * PLACES)) == run_sync(history(model, (0,)))
     run_sync(engine.close())
 
 
@@ -649,7 +649,7 @@ def test_groups_are_decided_as_one_by_one_in_memory(url: str, seed: int) -> None
             clock.set(to_datetime(clock.micros() + moves.choice((0, SECOND, 40 * SECOND, -20 * SECOND))))
     assert max(sizes) >= 6
     assert run_sync(everything(engine)) == run_sync(everything(model))
-    assert run_sync(history(engine, (0,) * 16)) == run_sync(history(model, (0,)))
+    assert run_sync(history(engine, (0,) * PLACES)) == run_sync(history(model, (0,)))
     run_sync(engine.close())
 
 

@@ -367,6 +367,14 @@ def bouncer(postgres: Server) -> Generator[str]:
             running.stop()
 
 
+@pytest.fixture(scope="session")
+def pooled_schema(postgres: Server) -> str:
+    """One whose functions name it: those of `reused_schema` are found by a search path, which a pooler does not keep."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("create schema pooled")
+    return "pooled"
+
+
 BOUNCER = """\
 [databases]
 * = host=127.0.0.1 port={server}
@@ -397,9 +405,9 @@ class TestBehindPgBouncer(EngineConformance):
     capabilities = Capabilities(engine="postgres")
 
     @pytest.fixture
-    def place(self, bouncer: str, postgres: Server, reused_schema: str) -> Settings:
-        empty_postgres(postgres.url, reused_schema)
-        return Settings(url=bouncer, prepare=False, names=Names(reused_schema))
+    def place(self, bouncer: str, postgres: Server, pooled_schema: str) -> Settings:
+        empty_postgres(postgres.url, pooled_schema)
+        return Settings(url=bouncer, prepare=False, names=Names(pooled_schema))
 
     async def open_engine(self, place: Settings, clock: Clock) -> Engine:
         settings = Settings(url=place.url, clock=clock, prepare=False, names=place.names)
