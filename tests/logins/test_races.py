@@ -306,6 +306,82 @@ async def a_hero(store: AsyncStore) -> tuple[str, str]:
     return ann, await store.directory.add_character(ann, "middle", "Elwing")
 
 
+# -- one request sent twice, beside others, or again after a crash -------------------------------------------------------
+
+
+async def a_move_is_asked_again_when_the_character_has_moved_on(simulation: Simulation) -> None:
+    store = simulation.store()
+    _, hero = await a_hero(store)
+    bob, cat = await store.directory.add_user("bob"), await store.directory.add_user("cat")
+    await simulation.alone(lambda: store.directory.move_character(hero, bob, key="k"), crash=True)
+    if await owner_of(store, hero) != bob:
+        return
+    await store.directory.move_character(hero, cat)
+    await store.directory.move_character(hero, bob, key="k")
+    assert await owner_of(store, hero) == cat
+    await check(store, [hero])
+
+
+async def a_rename_is_asked_again_when_the_character_has_moved_on(simulation: Simulation) -> None:
+    store = simulation.store()
+    _, hero = await a_hero(store)
+    bob = await store.directory.add_user("bob")
+    await simulation.alone(lambda: store.directory.rename_character(hero, "Orc", key="k"), crash=True)
+    found = await store.directory.character(hero)
+    if found is None or found.name != "Orc":
+        return
+    await store.directory.rename_character(hero, "Elf", key="l")
+    await store.directory.move_character(hero, bob)
+    await store.directory.rename_character(hero, "Orc", key="k")
+    found = await store.directory.character(hero)
+    assert found is not None
+    assert found.name == "Elf"
+
+
+async def a_move_is_asked_again_while_the_character_moves_on(simulation: Simulation) -> None:
+    """Whoever has it in the end has it from the last move, and every record agrees."""
+    store = simulation.store()
+    _, hero = await a_hero(store)
+    bob, cat = await store.directory.add_user("bob"), await store.directory.add_user("cat")
+    await simulation.alone(lambda: store.directory.move_character(hero, bob, key="k"), crash=True)
+    arrived = await owner_of(store, hero) == bob
+    results(
+        await simulation.race(
+            lambda: simulation.store().directory.move_character(hero, bob, key="k"),
+            lambda: simulation.store().directory.move_character(hero, bob, key="k"),
+            lambda: simulation.store().directory.move_character(hero, cat),
+        )
+    )
+    assert await owner_of(store, hero) in ([cat] if arrived else [bob, cat])
+    await check(store, [hero])
+    assert (await store.logins.create(await owner_of(store, hero), character_id=hero)).login.character_id == hero
+
+
+async def owner_of(store: AsyncStore, character: str) -> str:
+    found = await store.directory.character(character)
+    assert found is not None
+    return found.user_id
+
+
+async def a_user_is_added_twice_beside_another_of_the_name(simulation: Simulation) -> None:
+    """Who has the name is found by it, and is the only one who was told so."""
+    keys = ("k", "k", "l")
+    outcomes = await simulation.race(*[lambda key=key: simulation.store().directory.add_user("ann", key=key) for key in keys])
+    made = set(results(outcomes, NameTakenError))
+    assert outcomes[0].value == outcomes[1].value
+    assert made == {await simulation.store().directory.user_id("ann")}
+
+
+async def nothing_is_unbound_twice_beside_a_revocation(simulation: Simulation) -> None:
+    store = simulation.store(directory=False)
+    id = (await store.logins.create("ann")).login.id
+    one, two, _ = await simulation.race(
+        *[lambda: simulation.store(directory=False).logins.unbind_character(id, key="k")] * 2, lambda: store.logins.revoke(id)
+    )
+    results([one, two], EndedError)
+    assert one.done == two.done
+
+
 @dataclass(frozen=True)
 class Race:
     """A scenario, how many seeds, whether with crashes, and the guards without which it must be lost."""
@@ -337,6 +413,11 @@ RACES: Final = [
     Race(two_users_of_one_name, ("epoch",), crashes=True),
     Race(a_user_is_removed_while_they_sign_in, ("phase",), crashes=True, seeds=100),
     Race(a_thousand_are_revoked, (), crashes=True, seeds=100),
+    Race(a_move_is_asked_again_when_the_character_has_moved_on, ("operation",), crashes=True, seeds=1),
+    Race(a_rename_is_asked_again_when_the_character_has_moved_on, ("operation",), crashes=True, seeds=1),
+    Race(a_move_is_asked_again_while_the_character_moves_on, ("operation",), crashes=True, seeds=50),
+    Race(a_user_is_added_twice_beside_another_of_the_name, ("epoch",), seeds=300),
+    Race(nothing_is_unbound_twice_beside_a_revocation, seeds=300),
 ]
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from sojourn import (
     InvalidValueError,
-    KeyReusedError,
     Lease,
     LimitError,
     NoSessionError,
@@ -61,13 +60,14 @@ async def test_a_whole_id_is_found_without_a_project(lab: Lab) -> None:
     assert (await nowhere.end(made.id, key="k")).state == "ended"
 
 
-async def test_a_key_whose_session_was_removed_again_says_so(lab: Lab) -> None:
+async def test_a_start_whose_pointer_could_not_be_written_is_finished_by_asking_again(lab: Lab) -> None:
     lab.places.directory.writable = False
     with pytest.raises(PointerError):
         await lab.workspaces.start("implementer", key="k")
     lab.places.directory.writable = True
-    with pytest.raises(KeyReusedError, match="removed again"):
-        await lab.workspaces.start("implementer", key="k")
+    made = await lab.workspaces.start("implementer", key="k")
+    assert [one.id for one in await lab.workspaces.list(active_only=False)] == [made.id]
+    assert (await lab.workspaces.resolve()).workspace.id == made.id
 
 
 async def test_a_start_that_was_answered_before_is_not_undone(lab: Lab) -> None:

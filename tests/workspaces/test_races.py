@@ -13,9 +13,13 @@ import pytest
 from sojourn import (
     Claim,
     EndedError,
+    ExpiredError,
+    KeyReusedError,
     LeaseHeldError,
     LimitError,
     NameTakenError,
+    NotFoundError,
+    PointerError,
     RoleInUseError,
     UnknownRoleError,
     WorkspacePolicy,
@@ -319,3 +323,125 @@ async def an_end_is_cut_short(simulation: Simulation) -> None:
 @pytest.mark.parametrize("scenario", [a_start_is_cut_short, an_end_is_cut_short], ids=lambda scenario: scenario.__name__)
 def test_a_crash_leaves_nothing_half(scenario: Scenario) -> None:
     assert explore_crashes(scenario, seeds=10) > 10
+
+
+# -- one request sent twice, beside others -----------------------------------------------------------------------------
+
+
+def alike(outcomes: list[Any], *errors: type[SojournError]) -> None:
+    """Two calls under one key were told the same: one answer, or that it cannot be."""
+    one, two = outcomes[:2]
+    expected([one, two], *errors)
+    assert one.done == two.done, (one, two)
+    assert getattr(one.value, "id", one.value) == getattr(two.value, "id", two.value)
+
+
+async def a_start_fails_to_point_beside_its_twin(simulation: Simulation) -> None:
+    """Whoever was given the session goes on in it."""
+    directory = Directory()
+    broken = MemoryPlaces(directory)
+
+    def refuse(*_: Any) -> bool:
+        raise PointerError("read-only")
+
+    broken.swap = refuse  # type: ignore[assignment,method-assign]
+    places = [broken, MemoryPlaces(directory)]
+    outcomes = await simulation.race(
+        *[lambda one=one: at_work(simulation, one).start("implementer", "lead", key="k") for one in places]
+    )
+    found = await at_work(simulation).get(outcomes[1].result().id)
+    assert found.live
+
+
+async def a_claim_is_released_twice(simulation: Simulation) -> None:
+    kind = at_work(simulation)
+    claim = await kind.claim((await kind.start("implementer")).id, "src")
+    twins = [lambda: at_work(simulation).release(claim, key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.release(claim)))
+
+
+async def a_role_is_removed_twice(simulation: Simulation) -> None:
+    kind = at_work(simulation)
+    await kind.add_role("tester", base="implementer")
+    twins = [lambda: at_work(simulation).remove_role("tester", key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.remove_role("tester")))
+
+
+async def a_session_expires_twice_beside_its_end(simulation: Simulation) -> None:
+    kind = at_work(simulation)
+    id = (await kind.start("implementer")).id
+    twins = [lambda: at_work(simulation).expire(id, key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.end(id)))
+
+
+async def an_end_by_the_beginning_of_a_name_meets_another(simulation: Simulation) -> None:
+    kind = at_work(simulation)
+    id = (await kind.start("implementer", "lead")).id
+    twins = [lambda: at_work(simulation).end("le", key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.end(id)), NotFoundError)
+
+
+async def an_end_by_the_beginning_of_a_name_meets_a_rename(simulation: Simulation) -> None:
+    kind = at_work(simulation)
+    id = (await kind.start("implementer", "lead")).id
+    twins = [lambda: at_work(simulation).end("le", key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.rename(id, "other")), NotFoundError, EndedError)
+
+
+async def a_session_is_used_twice_beside_its_end(simulation: Simulation) -> None:
+    directory = Directory()
+    kind = at_work(simulation, MemoryPlaces(directory, agent="ada"))
+    id = (await kind.start("implementer", "lead")).id
+    twins = [lambda: at_work(simulation, MemoryPlaces(directory, agent="ada")).use("lead", key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.end(id)), EndedError)
+
+
+async def a_session_keeps_its_name_twice_beside_its_expiry(simulation: Simulation) -> None:
+    kind = at_work(simulation)
+    id = (await kind.start("implementer", "lead")).id
+    twins = [lambda: at_work(simulation).rename(id, "lead", key="k")] * 2
+    alike(await simulation.race(*twins, lambda: kind.expire(id)), ExpiredError)
+
+
+TOLD_ALIKE = [
+    a_start_fails_to_point_beside_its_twin,
+    a_claim_is_released_twice,
+    a_role_is_removed_twice,
+    a_session_expires_twice_beside_its_end,
+    an_end_by_the_beginning_of_a_name_meets_another,
+    an_end_by_the_beginning_of_a_name_meets_a_rename,
+    a_session_is_used_twice_beside_its_end,
+    a_session_keeps_its_name_twice_beside_its_expiry,
+]
+
+
+@pytest.mark.parametrize("scenario", TOLD_ALIKE, ids=lambda scenario: scenario.__name__)
+def test_one_request_sent_twice_is_told_the_same(scenario: Scenario) -> None:
+    explore(scenario, seeds=600)
+
+
+async def the_one_before_is_used_and_what_was_left_is_deleted(simulation: Simulation) -> None:
+    """Cut short once the pointer was moved, and asked again when what "-" means by then is gone."""
+    directory = Directory()
+    kind = at_work(simulation, MemoryPlaces(directory, agent="ada"))
+    one, two = [await kind.start("implementer", name) for name in ("one", "two")]
+    await simulation.alone(lambda: kind.use("-", key="k"), crash=True)
+    if (await kind.resolve()).workspace.id != one.id:
+        return
+    await simulation.store().sessions.delete(two.id)
+    assert (await kind.use("-", key="k")).id == one.id
+
+
+def test_the_session_before_is_the_one_that_was_meant_first() -> None:
+    assert explore_crashes(the_one_before_is_used_and_what_was_left_is_deleted, seeds=3) > 3
+
+
+@pytest.mark.parametrize("other", [{"pointer": None}, {"replace": True}], ids=lambda value: next(iter(value)))
+def test_a_start_with_another_pointer_is_another_request(other: dict[str, Any]) -> None:
+    async def scenario(simulation: Simulation) -> None:
+        kind = at_work(simulation)
+        await kind.start("implementer", "lead", key="k")
+        with pytest.raises(KeyReusedError):
+            await kind.start("implementer", "lead", key="k", **other)
+
+    Simulation().run(scenario)

@@ -181,7 +181,7 @@ async def test_the_pointer_that_a_session_has_is_no_reason_against_it(lab: Lab, 
 
 async def test_a_key_points_at_nothing_that_is_over(lab: Lab) -> None:
     kind = lab.at_work(MemoryPlaces())
-    first = await kind.start("implementer", "lead", key="k")
+    first = await kind.start("implementer", "lead", pointer="project", key="k")
     await kind.end(first.id)
     second = await kind.start("implementer")
     again = await kind.start("implementer", "lead", pointer="project", key="k")

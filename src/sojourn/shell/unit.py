@@ -35,6 +35,7 @@ from sojourn.core.session import AliasKey, Session, Snapshot
 from sojourn.engines.contract import Engine
 from sojourn.errors import (
     AmbiguousError,
+    BindingError,
     ConflictError,
     EndedError,
     EngineError,
@@ -55,7 +56,16 @@ T = TypeVar("T")
 TRIES: Final = 64
 """How often an operation decides again after losing to others before it gives up; each loss means that somebody won."""
 
-REFUSED: Final = (AmbiguousError, ConflictError, EndedError, ExpiredError, GameFullError, LimitError, NotFoundError)
+REFUSED: Final = (
+    AmbiguousError,
+    BindingError,
+    ConflictError,
+    EndedError,
+    ExpiredError,
+    GameFullError,
+    LimitError,
+    NotFoundError,
+)
 """Errors that say how something stands, which the same call may have changed a moment ago."""
 
 _WHILE: Final = 10_000_000

@@ -41,7 +41,8 @@ class Workspaces:
         `PointerHeldError` where a live session is behind the project's, unless ``replace``. None moves none.
 
         `UnknownRoleError`, `NameTakenError` (carries the session that has it), `LimitError` where the role has as many live
-        sessions as it may. When the pointer cannot be written the session is removed again and the error raised.
+        sessions as it may. When the pointer cannot be written the error is raised and the session removed again; not with
+        a ``key``, since asking again finishes the start.
         """
         return run_sync(
             self._aio.start(

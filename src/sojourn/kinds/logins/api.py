@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final, Literal
 
-from sojourn.core.batch import Guard, Refusal, Write
+from sojourn.core.batch import Guard, Refusal, Touch, Write
 from sojourn.core.codec import Json, check_key
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, Page, SessionQuery, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Session, State
@@ -434,10 +434,12 @@ class AsyncLogins:
                 return True  # it had nothing to change
             if not rules.is_live(session, found.now):
                 raise closed_error(session, found.now)
-            write = change(session, found.now)
+            write: Write | Touch | None = change(session, found.now)
             if write is None:
-                await self._unit.remember(session.home, operation, mark)
-                return True
+                if operation is None:
+                    return True
+                # Nothing moves but the activity; refused when it has ended meanwhile, as a call with the same id was told.
+                write = Touch(session.id, rules.bucket_of(self._policy))
             answer = await self._unit.attempt(session.home, write, key=operation, fingerprint=mark)
             return stale(answer.refusal, id) if answer.refusal is not None else True
 

@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 from sojourn.core.batch import Answer, Change, Create, Deadline, Delete, Guard, Point, Refusal
 from sojourn.core.codec import Json, check_text
+from sojourn.core.ids import id_of, parts_of
 from sojourn.core.session import Alias, AliasKey, Session
 from sojourn.core.times import MINUTE, maybe_datetime
 from sojourn.errors import ConflictError, InvalidNameError, NameTakenError, NotFoundError
@@ -93,9 +94,20 @@ def _left(person: Person, character: str) -> dict[str, Json]:
     return {"gone": True, "epoch": person.data["characters"][character]["epoch"]}
 
 
-def _remembering(id: str) -> tuple[Change, ...]:
-    """What has a commit's operation id remember an id, as that of a session that nobody ever sees."""
-    return Create(id, "note", state="pending"), Delete(id)
+def _asked_by(character: str, operation: str | None, mark: str) -> Values:
+    """What a record keeps of the operation id that last changed a character; see `Registry._was_done`."""
+    return () if operation is None else ((("characters", character, "asked_by"), [operation, mark]),)
+
+
+def _remembering(note: str, id: str) -> tuple[Change, ...]:
+    """What has a commit's operation id remember an id; ``note``: a fresh one, for a session that nobody ever sees."""
+    return Create(note, "note", state="pending", counters=parts_of(id)), Delete(note)
+
+
+def _remembered(before: Answer) -> str:
+    """The id that a commit's operation id remembers."""
+    moved = before.moved[0]
+    return id_of(moved.counters) or moved.id
 
 
 class Registry:
@@ -143,10 +155,11 @@ class Registry:
             user = await perform(lambda: self._add_user(username, made_by, id), "user")
             if operation is None:
                 return user
-            return await again(await self._unit.commit(home, *_remembering(user), key=operation, fingerprint=mark))
+            kept = _remembering(self._unit.new_id(home), user)
+            return await again(await self._unit.commit(home, *kept, key=operation, fingerprint=mark))
 
         async def again(before: Answer) -> str:
-            return before.moved[0].id
+            return _remembered(before)
 
         return await self._unit.answered(home, operation, mark, add, again, "user")
 
@@ -195,7 +208,8 @@ class Registry:
             if person.leaving or "username" not in person.data:
                 if operation is None:
                     return person.leaving
-                kept = _remembering(self._unit.new_id(user)) if person.leaving else ()
+                note = self._unit.new_id(user)
+                kept = _remembering(note, note) if person.leaving else ()
                 return await again(await self._unit.commit(user, *kept, key=operation, fingerprint=mark))
             if has_moves(person):
                 await self.resume(person)
@@ -298,7 +312,7 @@ class Registry:
         """A new character of a user: where it is found first, then the record that has it."""
         mark = fingerprint("directory.add_character", user, world, name)
         made = id or self._unit.new_id(user)
-        key, kept = character_key(made), () if operation is None else _remembering(made)
+        key, kept = character_key(made), () if operation is None else _remembering(self._unit.new_id(user), made)
 
         async def step() -> str | Refusal:
             if world is not None and await self.world(world) is None:
@@ -325,7 +339,7 @@ class Registry:
             return first
 
         async def again(before: Answer) -> str:
-            return before.moved[0].id
+            return _remembered(before)
 
         return await self._unit.answered(user, operation, mark, lambda: perform(step, "character"), again, "character")
 
@@ -341,15 +355,15 @@ class Registry:
         async def rename() -> None:
             changed = await self._change(
                 character,
-                lambda _: ((("characters", character, "name"), name),),
+                lambda _: ((("characters", character, "name"), name), *_asked_by(character, operation, mark)),
                 lambda row: rules.renamed(row, name),
                 operation,
                 mark,
             )
-            if changed is None:
+            if changed is None:  # or it was renamed under this operation id, which is asked once more then
                 raise no_character(character)
 
-        await self._once(character, operation, mark, rename)
+        await self._unless_done(character, operation, mark, rename)
 
     async def remove_character(self, character: str, operation: str | None) -> bool:
         """Remove a character; those who hold it have the account only from that commit on. False when there is none."""
@@ -382,8 +396,8 @@ class Registry:
                 return user
         return None
 
-    async def _once(self, character: str, operation: str | None, mark: str, do: Callable[[], Awaitable[None]]) -> None:
-        """Do something to a character unless that was done under this operation id, by whoever had the character then."""
+    async def _unless_done(self, character: str, operation: str | None, mark: str, do: Callable[[], Awaitable[None]]) -> None:
+        """Do something to a character unless that was done under this operation id, whoever had the character then."""
         home = character_key(character).home
 
         async def done() -> None:
@@ -395,6 +409,19 @@ class Registry:
 
         await self._unit.answered(home, operation, mark, done, again, "character")
 
+    async def _was_done(self, person: Person, character: str, operation: str | None, mark: str) -> bool:
+        """Whether an operation id was carried out on a character; asked after the look at its owner's record.
+
+        The character's own home learns of an id last, so the record says which one it may not know of yet: it is told now,
+        before another takes the place, and at the latest as the character arrives elsewhere.
+        """
+        if operation is None:
+            return False
+        home, last = character_key(character).home, person.data["characters"][character].get("asked_by")
+        if last is not None:
+            await self._unit.attempt(home, key=last[0], fingerprint=last[1])
+        return await self._unit.asked(home, operation, mark, "character") is not None
+
     async def _change(
         self,
         character: str,
@@ -403,11 +430,14 @@ class Registry:
         operation: str | None,
         mark: str,
     ) -> str | None:
-        """Change a character and the logins that hold it in one commit; whose it is, None when there is no such character."""
+        """Change a character and the logins that hold it in one commit; whose it is, None when there is no such character.
+
+        None also where the operation id was here before: its answer is with the character's home.
+        """
 
         async def step() -> str | Refusal | None:
             person = await self._whose(character)
-            if person is None:
+            if person is None or await self._was_done(person, character, operation, mark):
                 return None
             holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
             record = self._people.changed(person, "updated", values=values(person))
@@ -427,11 +457,11 @@ class Registry:
             person = await self._whose(character)
             if person is None:
                 raise no_character(character)
-            if person.user == user:
+            if person.user == user or await self._was_done(person, character, operation, mark):
                 return None
             holders = await self._reader.open(owner=person.user, tag=rules.character_tag(character))
             gone = [rules.unbound(row, _STORE, "character_moved", Guard()) for row in holders]
-            values = ((("characters", character, "moving"), user),)
+            values: Values = ((("characters", character, "moving"), user), *_asked_by(character, operation, mark))
             record = self._people.changed(person, "giving", values=values, deadline=Deadline(after=MINUTE))
             answer = await self._unit.attempt(person.user, *gone, *record, key=operation, fingerprint=mark)
             return AGAIN if self._moved(answer.refusal) else person.user
@@ -441,7 +471,7 @@ class Registry:
             if former is not None:
                 await self._carry(former, character)
 
-        await self._once(character, operation, mark, move)
+        await self._unless_done(character, operation, mark, move)
 
     async def _carry(self, former: str, character: str) -> None:
         """Do what is left of a move, from wherever it stopped."""
@@ -456,7 +486,11 @@ class Registry:
                 return AGAIN
             gone = new.session is None or new.leaving
             key = character_key(character)
-            await self._unit.attempt(key.home, Point(key, None if gone else new.user, epoch + 1))  # unless it has moved on
+            arrive = Point(key, None if gone else new.user, epoch + 1)  # unless it has moved on
+            operation, mark = row.get("asked_by") or (None, "")
+            answer = await self._unit.attempt(key.home, arrive, key=operation, fingerprint=mark)
+            if operation is not None and (answer.replayed or answer.refusal is not None):  # known, without having arrived
+                await self._unit.attempt(key.home, arrive)
             return True if await self._given(await self._people.person(former), character, epoch) else AGAIN
 
         await perform(step, "character")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from sojourn.core.batch import Answer, Delete, Point, Refusal
+from sojourn.core.batch import Answer, Create, Delete, Point, Refusal
 from sojourn.core.codec import Json, check_text
-from sojourn.core.ids import id_of, parts_of
+from sojourn.core.ids import parts_of
 from sojourn.core.names import validate_name
 from sojourn.core.query import OPEN_STATES, READABLE_STATES, Page, make_cursor, page_limit, read_cursor
 from sojourn.core.session import Session
@@ -63,11 +63,12 @@ class AsyncWorkspaces:
         `PointerHeldError` where a live session is behind the project's, unless ``replace``. None moves none.
 
         `UnknownRoleError`, `NameTakenError` (carries the session that has it), `LimitError` where the role has as many live
-        sessions as it may. When the pointer cannot be written the session is removed again and the error raised.
+        sessions as it may. When the pointer cannot be written the error is raised and the session removed again; not with
+        a ``key``, since asking again finishes the start.
         """
         new = rules.new_workspace(self._policy, role, name, actor, metadata, system=False)
         operation = operation_key(key)
-        project, mark = self._reader.project_id(project_id), fingerprint("workspace.start", *new.asked)
+        project, mark = self._reader.project_id(project_id), fingerprint("workspace.start", *new.asked, pointer, bool(replace))
         plan: Plan | None = None
 
         async def make() -> tuple[Workspace, bool]:
@@ -83,7 +84,7 @@ class AsyncWorkspaces:
         try:
             return await self._pointing.point(made, plan)
         except BaseException:
-            if not again:
+            if operation is None:
                 await self._remove(made.id)
             raise
 
@@ -229,33 +230,35 @@ class AsyncWorkspaces:
         *,
         insist: bool = False,
     ) -> Workspace:
-        """Touch a session and point at it. A key is remembered once the pointer is moved."""
+        """Touch a session and point at it. A key is remembered with the touch; asking again finishes the pointing."""
         asked_for, mark = operation_key(key), fingerprint(operation, ref, pointer, bool(replace))
+        pointed = None if asked_for is None else fingerprint("workspace.pointed", asked_for)
         home = self._pointing.home(project) if asked_for is not None else None
 
-        async def take_up() -> Workspace:
+        async def planned(workspace: Workspace) -> Plan:
+            plan = await self._pointing.plan(pointer, replace, project, workspace.id)
+            return await self._pointing.insist(plan, workspace, project) if insist else plan
+
+        async def take_up() -> tuple[Workspace, Plan | None]:
             found, now, _ = await self._pointing.resolve(check_text(ref, "ref"), project)
-            at = home or found.home
-            if asked_for is not None and ref.strip() == "-":
-                found, now = await self._meant(at, found, now, asked_for, mark)
             if not rules.is_open(found, now):
                 raise self._reader.over(found, now)
-            plan = await self._pointing.plan(pointer, replace, project, found.id)
-            if insist:
-                plan = await self._pointing.insist(plan, self._reader.shown(found, now), project)
-            made = await self._pointing.point(await self._touch((found, now)), plan)
-            await self._unit.note(at, asked_for, mark, **parts_of(found.id))
-            return made
+            plan = await planned(self._reader.shown(found, now))
+            made = await self._touch((found, now), operation=asked_for, mark=mark)
+            return made, plan if made.id == found.id else None  # another: what "-" meant before the pointer was moved
 
-        if home is None:
-            return await take_up()
-        return await self._unit.answered(home, asked_for, mark, take_up, self._named, KIND)
+        async def again(before: Answer) -> tuple[Workspace, Plan | None]:
+            return await self._named(before), None
 
-    async def _meant(self, home: str, found: Session, now: int, operation: str, mark: str) -> tuple[Session, int]:
-        """The session that ``-`` meant when it was first asked for: another, once the pointer is moved."""
-        noted = await self._unit.note(home, fingerprint("workspace.previous", operation), mark, **parts_of(found.id))
-        meant = id_of(noted)
-        return (found, now) if meant in (None, found.id) else await self._reader.session(meant)
+        taken = take_up() if home is None else self._unit.answered(home, asked_for, mark, take_up, again, KIND)
+        made, plan = await taken
+        if plan is None:
+            if not made.live or await self._unit.asked(made.project_id, pointed, mark, KIND) is not None:
+                return made
+            plan = await planned(made)
+        led_to = await self._pointing.point(made, plan)
+        await self._unit.remember(made.project_id, pointed, mark)
+        return led_to
 
     async def rename(self, id: str, name: str, *, project_id: str | None = None, key: str | None = None) -> Workspace:
         """Give it another name; the one before is free, and still leads to it in history. `NameTakenError`."""
@@ -270,8 +273,11 @@ class AsyncWorkspaces:
             session = first or (await self._reader.open(id))[0]
             first = None
             if rules.data_of(session)["name"] == wanted:
-                await self._unit.remember(session.home, operation, mark)
-                return True
+                if operation is None:
+                    return True
+                # Not remembered alone: it may be over by now, and a call with the same id have been told so.
+                touch = rules.touched(id, self._policy)
+                return self._done(await self._unit.attempt(session.home, touch, key=operation, fingerprint=mark))
             point = Point(rules.name_key(session.home, wanted), id, epoch)
             write = rules.renamed(session, wanted, self._policy)
             answer = await self._unit.attempt(session.home, write, *displaced, point, key=operation, fingerprint=mark)
@@ -354,16 +360,18 @@ class AsyncWorkspaces:
             found, seen, _ = await self._pointing.resolve(session, project_id)
             last = [(found, seen)]
 
-            async def step() -> bool | Refusal:
-                session, now = last.pop() if last else await self._reader.session(found.id)
-                if session.state != "active":
-                    await self._unit.note(session.home, operation, mark, **parts_of(session.id))
-                    return True
-                over = rules.ended(session, why) if rules.is_open(session, now) else rules.expired(session, due=True)
-                return self._done(await self._unit.attempt(session.home, over, key=operation, fingerprint=mark))
+            async def step() -> str | Refusal:
+                if not last and operation is not None:  # where it means nothing by now, a call with the same id was told so
+                    await self._pointing.resolve(session, project_id)
+                one, now = last.pop() if last else await self._reader.session(found.id)
+                if one.state != "active":
+                    return await self._noted(one, operation, mark)
+                over = rules.ended(one, why) if rules.is_open(one, now) else rules.expired(one, due=True)
+                answer = await self._unit.attempt(one.home, over, key=operation, fingerprint=mark)
+                done = self._done(answer)
+                return rules.noted(answer) if done is True else done
 
-            await perform(step, KIND)
-            return await self._shown(found.id)
+            return await self._shown(await perform(step, KIND))
 
         return await (end() if home is None else self._unit.answered(home, operation, mark, end, self._named, KIND))
 
@@ -379,7 +387,8 @@ class AsyncWorkspaces:
                 await self._unit.remember(session.home, operation, mark)
                 return session.state == "archived"
             over = rules.expired(session, due=False)
-            return self._done(await self._unit.attempt(session.home, over, key=operation, fingerprint=mark))
+            answer = await self._unit.attempt(session.home, over, key=operation, fingerprint=mark)
+            return _AGAIN if answer.replayed and not answer.moved else self._done(answer)  # it was over already
 
         return await perform(step, KIND)
 
@@ -501,7 +510,8 @@ class AsyncWorkspaces:
                         holder=user.id,
                     )
             without = kept.without_role(role)
-            return self._done(await self._unit.attempt(project, *without, key=operation, fingerprint=mark))
+            answer = await self._unit.attempt(project, *without, key=operation, fingerprint=mark)
+            return await was_done(answer) if answer.refusal is None else self._done(answer)
 
         return await self._unit.answered(project, operation, mark, lambda: perform(step, "role"), was_done, KIND)
 
@@ -518,6 +528,13 @@ class AsyncWorkspaces:
         """The session that an operation id has changed or noted."""
         return await self._shown(rules.noted(before))
 
+    async def _noted(self, session: Session, operation: str | None, mark: str) -> str:
+        """Keep which session an operation id was about; which it is, where another call with the same id was first."""
+        if operation is None:
+            return session.id
+        note = Create(self._unit.new_id(session.home), "note", state="pending", counters=parts_of(session.id))
+        return rules.noted(await self._unit.commit(session.home, note, Delete(note.id), key=operation, fingerprint=mark))
+
     async def _touch(
         self,
         seen: tuple[Session, int],
@@ -532,13 +549,18 @@ class AsyncWorkspaces:
             session, now = last.pop() if last else await self._reader.open(id)
             if not rules.is_open(session, now):
                 raise self._reader.over(session, now)
-            if lease is None and rules.is_lost(session, now, self._reader.gripped(session)):
-                done = await self._bring_back(session, operation, mark)
-                return await self._shown(id) if done is True else done
-            touch = rules.touched(id, self._policy, lease)
-            answer = await self._unit.attempt(session.home, touch, key=operation, fingerprint=mark)
+            lost = lease is None and rules.is_lost(session, now, self._reader.gripped(session))
+            if lost:
+                answer = await self._bring_back(session, operation, mark)
+            else:
+                touch = rules.touched(id, self._policy, lease)
+                answer = await self._unit.attempt(session.home, touch, key=operation, fingerprint=mark)
             done = self._done(answer)
-            return self._reader.shown(rules.after_touch(session, answer), answer.now) if done is True else done
+            if done is not True:
+                return done
+            if lost or answer.replayed:
+                return await self._named(answer)
+            return self._reader.shown(rules.after_touch(session, answer), answer.now)
 
         return await perform(step, KIND)
 
@@ -555,13 +577,12 @@ class AsyncWorkspaces:
         if rules.is_lost(session, now, self._reader.gripped(session)):
             await self._touch((session, now))
 
-    async def _bring_back(self, session: Session, operation: str | None, mark: str) -> Literal[True] | Refusal:
+    async def _bring_back(self, session: Session, operation: str | None, mark: str) -> Answer:
         """A lost session counts as live again, if its role may have one more."""
         data = rules.data_of(session)
         _, admitted = await self._starting.admit(session.home, data["role"], system=bool(data.get("system")), but=session.id)
         revived = rules.revived(session, self._policy)
-        answer = await self._unit.attempt(session.home, revived, *admitted, key=operation, fingerprint=mark)
-        return True if answer.refusal is None else _AGAIN
+        return await self._unit.attempt(session.home, revived, *admitted, key=operation, fingerprint=mark)
 
     @staticmethod
     def _done(answer: Answer) -> Literal[True] | Refusal:

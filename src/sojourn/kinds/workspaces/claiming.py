@@ -86,7 +86,7 @@ class Claiming:
                 return await nothing_to_do(self._unit, project.id, operation, mark)
             without = project.without_claim(claim.resource)
             answer = await self._unit.attempt(project.id, *without, key=operation, fingerprint=mark)
-            return True if answer.refusal is None else answer.refusal
+            return answer.refusal or await was_done(answer)
 
         return await perform(step, "claim")
 
