@@ -480,17 +480,18 @@ class Commit:
         return not draft.fresh and self._tx.spoken(draft, author)
 
     def _patch(self, draft: Draft, change: Write, first: int) -> None:
-        if draft.data is None:
-            draft.data = self._tx.data(draft)
+        data = draft.data
+        if data is None:
+            data = self._tx.data(draft)
         elif not draft.data_changed:
-            draft.data = copied(draft.data)
+            data = cast("dict[str, Json]", copied(data))
         for path in change.unset:
-            _unset(draft.data, path)
+            _unset(data, path)
         for path, value in change.set:
-            _set(draft.data, path, copied(value))  # the caller keeps theirs
+            _set(data, path, copied(value))  # the caller keeps theirs
         for path in change.mark:
-            _set(draft.data, path, first)
-        draft.data_changed = True
+            _set(data, path, first)
+        draft.data, draft.data_changed = data, True
 
     def _note(self, draft: Draft, change: str, first: int, last: int, at: int, reason: str, *, deferred: bool) -> None:
         self._noted.append(Noted(draft, change, draft.version, first, last, at, reason, deferred and last > 0))
