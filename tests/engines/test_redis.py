@@ -67,6 +67,8 @@ T = TypeVar("T")
 TENANT, HOME = "acme", "ann"
 NOW = 1_900_000_000_123_456
 STARTED = "workers that started together hang"
+PLACES = SHARDS + 1
+"""Numbers of a cursor."""
 
 _numbers = count(1)
 
@@ -181,7 +183,7 @@ async def session_of(engine: Engine, session: str) -> Session:
     return found
 
 
-async def all_events(engine: Engine, after: tuple[int, ...] = (0,) * SHARDS) -> list[EventRow]:
+async def all_events(engine: Engine, after: tuple[int, ...] = (0,) * PLACES) -> list[EventRow]:
     return (await engine.events(TENANT, after, 100_000)).events
 
 
@@ -477,7 +479,7 @@ async def test_a_tailing_reader_misses_nothing(colour: Colour) -> None:
 
     async def tail() -> list[EventRow]:
         found: list[EventRow] = []
-        cursor: tuple[int, ...] = (0,) * SHARDS
+        cursor: tuple[int, ...] = (0,) * PLACES
         while len(found) < wanted:
             page = await reader.events(TENANT, cursor, 7)
             assert not page.gap
@@ -494,7 +496,7 @@ async def test_a_tailing_reader_misses_nothing(colour: Colour) -> None:
         mine = [event for event in found if event.session == made]
         assert [event.version for event in mine] == list(range(1, len(mine) + 1))
         assert {event.shard for event in mine} == {shard_of(home)}
-    assert sum(await reader.tip()) == wanted
+    assert sum((await reader.tip())[:SHARDS]) == wanted
     await engine.close()
     await reader.close()
 
@@ -575,7 +577,7 @@ async def test_a_full_server_says_so_and_stores_nothing(colour: Colour) -> None:
             stored += 1
         assert 0 < stored < 1000
         assert (await session_of(engine, made)).last_sequence == stored
-        assert sum(await engine.tip()) == stored + 1
+        assert sum((await engine.tip())[:SHARDS]) == stored + 1
         await engine.close()
 
 
@@ -992,7 +994,7 @@ def test_batches_are_decided_as_the_embedded_engines_decide_them(server: Server,
         if number % 6 == 5:
             assert run_sync(everything(engine, dice)) == run_sync(everything(memory, dice))
     assert 5 < refusals < 55
-    seen = run_sync(engine.events(TENANT, (0,) * SHARDS, 10_000)).events
+    seen = run_sync(engine.events(TENANT, (0,) * PLACES, 10_000)).events
     assert [plain(row) for row in seen] == [plain(row) for row in run_sync(memory.events(TENANT, (0,), 10_000)).events]
     run_sync(engine.close())
 

@@ -112,7 +112,7 @@ def test_a_cap_of_one_is_never_two(cluster: RedisCluster, url: str) -> None:
     at_once(sign_in, disturb)
     with sojourn.open(url, engine=OPTIONS, directory=False, logins=policy) as store:
         engine: Any = store._aio._engine
-        events = run_sync(engine.events("default", (0,) * 64, 10_000, kind="login")).events
+        events = run_sync(engine.events("default", (0,) * 128, 10_000, kind="login")).events
         active: set[str] = set()
         made = 0
         for event, following in zip(events, [*events[1:], None], strict=True):

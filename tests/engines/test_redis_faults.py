@@ -159,7 +159,7 @@ from sojourn.engines.redis.engine import AsyncRedisEngine
 warnings.simplefilter("ignore", ResourceWarning)  # connections end with their loops
 engine = AsyncRedisEngine(sys.argv[1])
 for _ in range(60):
-    assert len(asyncio.run(engine.tip())) == 64
+    assert len(asyncio.run(engine.tip())) == 65
 asyncio.run(engine.close())
 print("served")
 """

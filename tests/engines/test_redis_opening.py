@@ -94,8 +94,8 @@ def test_a_new_store_says_what_it_is(url: str, client: redis.Redis) -> None:
 
 def test_a_store_keeps_its_number_of_shards(url: str) -> None:
     few = opened(url, shards=4)
-    assert len(run_sync(few.tip())) == 4
-    assert len(run_sync(opened(url).tip())) == 4
+    assert len(run_sync(few.tip())) == 5
+    assert len(run_sync(opened(url).tip())) == 5
     with pytest.raises(InvalidValueError, match="has 4 shards, not 8"):
         opened(url, shards="8")
 
@@ -139,7 +139,7 @@ def test_many_who_open_a_new_store_at_once_open_the_same(server: Server) -> None
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert found == [2 << turn % 4] * 8
+        assert found == [(2 << turn % 4) + 1] * 8
 
 
 def test_a_store_that_is_not_there_is_not_made_by_reading(url: str, client: redis.Redis) -> None:

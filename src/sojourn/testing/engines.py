@@ -92,7 +92,7 @@ class EnginePlaces:
         if number % _SHARING == 0:
             _start_databases_anew(server.url, number // _SHARING)
         database = number // _SHARING % 2
-        return Place("redis", f"{server.url.removesuffix('0')}{database}?prefix=place{number}", 64)
+        return Place("redis", f"{server.url.removesuffix('0')}{database}?prefix=place{number}", 65)
 
 
 _SHARING: Final = 500

@@ -72,6 +72,7 @@ class Scripts:
     counted: Script
     recent: Script
     due: Script
+    tip: Script
     events: Script
     history: Script
     make: Script
@@ -109,7 +110,8 @@ def scripts() -> Scripts:
         _script("counted"),
         _script("recent"),
         _script("due"),
-        _script("events"),
+        _script("replication", "tip"),
+        _script("replication", "events"),
         _script("history"),
         _script("make", flags=""),
         _script("stale"),

@@ -1,13 +1,16 @@
 -- Events of this shard behind a cursor, oldest first.
 -- KEYS: their counter, their stream, what is left of erased ones, how far they were trimmed. ARGV[3]: the cursor. ARGV[4]: how
--- many. ARGV[5]: the tenant. ARGV[6]: the kind or ''. ARGV[7]: the session or ''.
--- Answers [through, gap, [[number, event], ...]]; everything up to ``through`` was looked at.
+-- many. ARGV[5]: the tenant. ARGV[6]: the kind or ''. ARGV[7]: the session or ''. ARGV[8]: the history that the cursor's number was
+-- given in, 0 for any. In another one it may have been given to another event, and everything may be missing.
+-- Answers [through, gap, history, [[number, event], ...]]; everything up to ``through`` was looked at.
 
 local STEP, MOST = 500, 5000
 local after, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local tip = tonumber(call('GET', KEYS[1]) or '0')
 local oldest = math.min(tonumber(call('GET', KEYS[4]) or '0'), tip)
-local gap = after < oldest or after > tip
+local given, now = tonumber(ARGV[8]), history()
+local other = given ~= 0 and now ~= 0 and now ~= given and after > 0 -- who has seen nothing has missed nothing
+local gap = other or after < oldest or after > tip
 local through = gap and oldest or after
 local found, looked = {}, 0
 
@@ -53,4 +56,5 @@ while through < tip and #found < limit and looked < MOST do
     look_between(tip)
   end
 end
-return '[' .. whole(through) .. ',' .. tostring(gap) .. ',[' .. table.concat(found, ',') .. ']]'
+now = whole(now ~= 0 and now or given)
+return '[' .. whole(through) .. ',' .. tostring(gap) .. ',' .. now .. ',[' .. table.concat(found, ',') .. ']]'

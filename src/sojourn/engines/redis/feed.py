@@ -20,17 +20,43 @@ POLL: Final = 0.02
 """Seconds between looks for events where the server cannot be asked to say when there are some."""
 PATIENCE: Final = 1.0
 """Seconds, at most, that the server is asked to wait for events at once."""
+MIXED: Final = 1 << 32
+"""In place of a history: what was read at once is of several, as another server took over meanwhile. It fits none."""
+NOWHERE: Final = 1 << 53
+"""In place of a number, behind all that are given out: where this shard was left is not known any more."""
 
 
 class Feed:
-    """The events of a store."""
+    """The events of a store.
+
+    A cursor has a number for each shard, and behind these the history they were given in (``replication.lua``; 0: any). On a
+    Cluster that is one for each shard: a node that fails over is no gap in what the others have.
+    """
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
 
     async def tip(self) -> tuple[int, ...]:
-        """See `contract.Engine.tip`: a number for each shard."""
-        return await self._numbers(tuple(self._talk.shards))
+        """See `contract.Engine.tip`."""
+        told = await self._told(tuple(self._talk.shards))
+        histories = [history for history, _ in told]
+        return (*[number for _, number in told], *(histories if self._talk.driver.divided else histories[:1]))
+
+    @property
+    def _places(self) -> int:
+        """How many numbers a cursor has."""
+        return len(self._talk.shards) + (len(self._talk.shards) if self._talk.driver.divided else 1)
+
+    def _place(self, shard: Shard) -> int:
+        """Where in a cursor the history of a shard is."""
+        return len(self._talk.shards) + (shard.number if self._talk.driver.divided else 0)
+
+    async def _told(self, shards: Sequence[Shard]) -> list[tuple[int, int]]:
+        """For each shard the history of its server, and how many events it has given out."""
+        talk, keys = self._talk, [shard.counter for shard in shards]
+        groups = [[key] for key in keys] if talk.driver.divided else [keys]
+        replies = await talk.ask_all([talk.scripts.tip.call(group, b"", b"") for group in groups], wide=len(groups) > 1)
+        return [(history, number) for history, *numbers in replies for number in numbers]
 
     async def _numbers(self, shards: Sequence[Shard]) -> tuple[int, ...]:
         talk, keys = self._talk, [shard.counter for shard in shards]
@@ -46,7 +72,7 @@ class Feed:
         """See `contract.Engine.events`; the order holds per session, across shards it is that of their times."""
         talk = self._talk
         words = (tenant.encode(), (kind or "").encode(), (session or "").encode())
-        cursor, asked = list(check_cursor(after, len(talk.shards))), self._watched(session)
+        cursor, asked = list(check_cursor(after, self._places)), self._watched(session)
         replies = await talk.ask_all(
             [
                 talk.scripts.events.call(
@@ -56,6 +82,7 @@ class Feed:
                     b"%d" % after[shard.number],
                     b"%d" % limit,
                     *words,
+                    b"%d" % after[self._place(shard)],
                 )
                 for shard in asked
             ],
@@ -63,13 +90,17 @@ class Feed:
         )
         pages = [json.loads(reply) for reply in replies]
         rows: list[list[EventRow]] = []
-        for shard, (through, _, found) in zip(asked, pages, strict=True):
+        histories = {history for _, _, history, _ in pages}
+        if not talk.driver.divided and after[-1] and histories != {after[-1]}:  # the same for shards that were not asked
+            cursor[:-1] = [number and NOWHERE for number in after[:-1]]
+        for shard, (through, _, history, found) in zip(asked, pages, strict=True):
             cursor[shard.number] = through
+            cursor[self._place(shard)] = history if talk.driver.divided or len(histories) == 1 else MIXED
             rows.append([wire.read_event(shard.number, number, row) for number, row in found])
         ordered: list[EventRow] = list(merge(*rows, key=lambda row: row.at))
         for row in reversed(ordered[limit:]):
             cursor[row.shard] = row.number - 1
-        return EventPage(ordered[:limit], tuple(cursor), any(gap for _, gap, _ in pages))
+        return EventPage(ordered[:limit], tuple(cursor), any(gap for _, gap, *_ in pages))
 
     def _watched(self, session: str | None) -> Sequence[Shard]:
         """The shards whose events a watcher sees: that of one session, which its id carries, or all."""
@@ -89,18 +120,22 @@ class Feed:
     async def changed(self, after: tuple[int, ...], timeout: float, *, session: str | None = None) -> Changed:
         """See `contract.Engine.changed`: the server says when there are events, on a Cluster it is asked again and again."""
         limit, asked = time.monotonic() + timeout, self._watched(session)
-        check_cursor(after, len(self._talk.shards))
+        check_cursor(after, self._places)
         driver = self._talk.driver
         looked = tuple(self._talk.shards) if driver.shared and not driver.divided else asked
         woken = False
+        told = dict(zip(looked, await self._told(looked), strict=True))
+        if any(told[shard][0] != after[self._place(shard)] and told[shard][0] and after[self._place(shard)] for shard in asked):
+            return "now"
+        found = {shard: number for shard, (_, number) in told.items()}
         while True:
-            found = dict(zip(looked, await self._numbers(looked), strict=True))
             if any(found[shard] > after[shard.number] for shard in asked):
                 return "now"
             left = limit - time.monotonic()
             if left <= 0:
                 return "timeout"
             woken = await self._wait(found, left, woken=woken)
+            found = dict(zip(looked, await self._numbers(looked), strict=True))
 
     async def _wait(self, found: dict[Shard, int], left: float, *, woken: bool) -> bool:
         """Wait for events behind these numbers, or a moment; whether there were some."""
