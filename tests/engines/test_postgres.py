@@ -32,6 +32,7 @@ from sojourn.core.batch import (
     Write,
     Yield,
 )
+from sojourn.core.ids import new_id
 from sojourn.core.query import EntryQuery, SessionQuery
 from sojourn.core.session import Alias, AliasKey, EventRow
 from sojourn.core.times import DAY, MINUTE, SECOND, to_datetime
@@ -41,7 +42,7 @@ from sojourn.engines.postgres import schema
 from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
 from sojourn.engines.postgres.blocking import BlockingDriver
 from sojourn.engines.postgres.commits import Queue, Sending, Slot, carry_out
-from sojourn.engines.postgres.engine import PostgresEngine
+from sojourn.engines.postgres.engine import PostgresEngine, _shard_of
 from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.wire import PLACES, pack
 from sojourn.errors import (
@@ -804,6 +805,24 @@ def test_an_uncommitted_event_holds_its_shard_back(url: str) -> None:
         asyncio.run(race())
     texts = [(event.session == made) for event in run_sync(engine.events(TENANT, before, 10)).events]
     assert texts == [False, True]
+    run_sync(engine.close())
+
+
+def test_a_look_at_one_session_in_another_history_hides_nothing_of_the_others(url: str) -> None:
+    """The cursor it gives may be gone on with for all: what the shards that were not asked have is told from its beginning."""
+    engine = run_sync(PostgresEngine.open(url))
+    made = []
+    for number in range(40):
+        session = new_id(f"home {number}", tenant=TENANT)
+        assert run_sync(engine.commit(Batch(TENANT, f"home {number}", (Create(session, KIND),)))).refusal is None
+        made.append(session)
+    tip = run_sync(engine.tip())
+    page = run_sync(engine.events(TENANT, (*tip[:-1], tip[-1] + 1), 1000, session=made[0]))
+    assert page.gap
+    after = run_sync(engine.events(TENANT, page.cursor, 1000))
+    assert not after.gap
+    told = {event.session for event in (*page.events, *after.events)}
+    assert {session for session in made if _shard_of(session) != _shard_of(made[0])} <= told
     run_sync(engine.close())
 
 

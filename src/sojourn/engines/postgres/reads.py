@@ -216,4 +216,8 @@ def page_of(
         cursor[shard] = number
         if owner == tenant and kind in (None, which) and session in (None, identifier):
             found.append(EventRow(shard, number, identifier, which, *rest))
+    if gap and session is not None and cursor[wire.SHARDS] != after[wire.SHARDS]:
+        # Another history: what the shards that were not asked have given their numbers to is not known, so they begin anew.
+        asked = {row[0] for row in rows}
+        cursor[: wire.SHARDS] = [number if shard in asked else 0 for shard, number in enumerate(cursor[: wire.SHARDS])]
     return EventPage(found, tuple(cursor), gap)
