@@ -22,7 +22,7 @@ from sojourn.engines.contract import Engine
 from sojourn.engines.locate import EngineOptions
 from sojourn.engines.postgres.aio import AsyncPostgresEngine
 from sojourn.engines.postgres.engine import PostgresEngine
-from sojourn.errors import OutcomeUnknownError, SojournError, UnavailableError
+from sojourn.errors import ClosedError, OutcomeUnknownError, SojournError, UnavailableError
 from sojourn.shell.bridge import run_sync
 from sojourn.testing.faults import FaultProxy
 from sojourn.testing.servers import Server, postgres_server
@@ -193,6 +193,23 @@ def test_a_commit_that_waits_too_long_for_a_lock_is_refused_and_not_done_later(s
         await engine.close()
 
     drive(story(), blocking=blocking)
+
+
+def test_whoever_asks_in_the_moment_in_which_the_pool_closes_is_told(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psycopg's pool looks whether it is closed, and then lets the caller wait; between the two another thread may close it."""
+    engine = run_sync(opened(store_url, blocking=True, connections=1))
+    pool: Any = engine._driver._pool  # type: ignore[attr-defined]
+    look = pool._check_open_getconn
+
+    def closed_after_the_look() -> None:
+        look()
+        pool.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_check_open_getconn", closed_after_the_look)
+        with pytest.raises(ClosedError):
+            run_sync(engine.load(TENANT, new_id(HOME, tenant=TENANT)))
+    run_sync(engine.close())
 
 
 def test_an_exhausted_pool_is_unavailable(store_url: str, blocking: bool) -> None:

@@ -7,12 +7,13 @@ queued meanwhile travels with the next one.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.engines.background import TaskBackground
@@ -20,7 +21,7 @@ from sojourn.engines.contract import Background
 from sojourn.engines.postgres import wire
 from sojourn.engines.postgres.blocking import gone
 from sojourn.engines.postgres.commits import MOST, SPLIT, Queue, Sending, Slot, carry_out
-from sojourn.engines.postgres.driver import Driver, Rows, place_of
+from sojourn.engines.postgres.driver import PATIENCE, Driver, Rows, place_of
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.engines.postgres.faults import translate
 from sojourn.engines.postgres.limits import AsyncTimedConnection
@@ -120,13 +121,26 @@ class AsyncDriver:
             if not self._opened:
                 await self._reopen()
             while True:
-                connection = await self._pool.getconn()
+                connection = await self._given()
                 if not gone(connection.pgconn.socket):
                     return connection
                 await connection.close()
                 await self._pool.putconn(connection)
         except Exception as error:
             raise translate(error, self.where) from error
+
+    async def _given(self) -> AsyncTimedConnection:
+        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long."""
+        limit = time.monotonic() + self.settings.timeout
+        while True:
+            left = limit - time.monotonic()
+            try:
+                return await self._pool.getconn(min(left, PATIENCE))
+            except PoolTimeout:
+                if self._pool.closed:
+                    raise PoolClosed from None
+                if left <= PATIENCE:
+                    raise
 
     async def _reopen(self) -> None:
         """In a forked child, at first use."""

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.engines.postgres import wire
 from sojourn.engines.postgres.commits import Queue, Sending, Slot, carry_out
-from sojourn.engines.postgres.driver import Rows, place_of
+from sojourn.engines.postgres.driver import PATIENCE, Rows, place_of
 from sojourn.engines.postgres.faults import translate
 from sojourn.engines.postgres.limits import TimedConnection
 from sojourn.engines.postgres.settings import Settings
@@ -147,13 +147,26 @@ class BlockingDriver:
             if not self._opened:
                 self._reopen()
             while True:
-                connection = self._pool.getconn()
+                connection = self._given()
                 if not gone(connection.pgconn.socket):
                     return connection
                 connection.close()
                 self._pool.putconn(connection)
         except Exception as error:
             raise translate(error, self.where) from error
+
+    def _given(self) -> TimedConnection:
+        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long."""
+        limit = time.monotonic() + self.settings.timeout
+        while True:
+            left = limit - time.monotonic()
+            try:
+                return self._pool.getconn(min(left, PATIENCE))
+            except PoolTimeout:
+                if self._pool.closed:
+                    raise PoolClosed from None
+                if left <= PATIENCE:
+                    raise
 
     def _reopen(self) -> None:
         """In a forked child, at first use."""

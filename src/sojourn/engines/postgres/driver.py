@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -12,6 +12,9 @@ from sojourn.engines.postgres.settings import Settings
 from sojourn.errors import InvalidValueError
 
 Rows: TypeAlias = list[tuple[Any, ...]]
+
+PATIENCE: Final = 1.0
+"""Seconds to wait for a connection before looking whether the pool has closed."""
 
 
 class Driver(Protocol):
