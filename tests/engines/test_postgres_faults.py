@@ -285,11 +285,16 @@ class Load:
 
 
 def kill_in_mid_load(rounds: int, *, workers: int = 6) -> tuple[int, int]:
-    """Kill a server with its default durability under load; nothing acknowledged is lost. (acknowledged, asked again)"""
+    """Kill a server with its default durability under load; nothing acknowledged is lost. (acknowledged, asked again)
+
+    So often at least, and until a kill has hit somebody in the middle of a commit.
+    """
     with postgres_server(fsync=True) as server:
         engine = run_sync(PostgresEngine.open(server.url, timeout=3.0))
         with Load(engine, workers) as load:
-            for _ in range(rounds):
+            for turn in range(10 * rounds):
+                if turn >= rounds and any(load.again):
+                    break
                 load.go_on()
                 server.kill()
                 server.start()

@@ -65,7 +65,18 @@ _fresh: ContextVar[Callable[[], Place]] = ContextVar("_fresh")
 """Gives an empty place on the engine that a test runs on."""
 
 
-@pytest.fixture(autouse=True, params=[name for name in EnginePlaces.available() if name != "sqlite"])
+EVERYWHERE = ("ends", "is_there", "revoked", "bulk", "fork")
+"""Words in the names of tests that run on each engine; the others ask nothing of a store that the service's tests do not."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On memory, and some of them on each server as well."""
+    everywhere = any(word in metafunc.function.__name__ for word in EVERYWHERE)
+    engines = [name for name in EnginePlaces.available() if name not in ("memory", "sqlite")] if everywhere else []
+    metafunc.parametrize("_stands_on", ["memory", *engines], indirect=True)
+
+
+@pytest.fixture(autouse=True)
 def _stands_on(request: pytest.FixtureRequest, service_places: EnginePlaces, tmp_path: Path) -> Iterator[None]:
     token = _fresh.set(lambda: service_places.fresh(request.param, tmp_path))
     yield

@@ -20,8 +20,8 @@ from sojourn.kinds.logins import revocation
 from sojourn.testing.places import Directory, MemoryPlaces
 from sojourn.testing.simulation import RaceLostError, Simulation, explore, explore_crashes
 
-SEEDS: Final = 15
-MANY: Final = pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.campaign, id="campaign")])
+SEEDS: Final = 8
+MANY: Final = pytest.mark.parametrize("times", [1, pytest.param(40, marks=pytest.mark.campaign, id="campaign")])
 MINUTE: Final = timedelta(minutes=1)
 HERE: Final = "here"
 THERE: Final = "there"
@@ -532,7 +532,7 @@ async def died_and_sent_again(simulation: Simulation, name: str) -> None:
 )
 def test_it_is_done_once_only_because_its_key_is_remembered(name: str) -> None:
     with pytest.raises(RaceLostError):
-        explore(lambda simulation: done_once(simulation, name), seeds=5 * SEEDS, without="operation")
+        explore(lambda simulation: done_once(simulation, name), seeds=10 * SEEDS, without="operation")
 
 
 def test_every_operation_with_a_key_is_raced() -> None:
