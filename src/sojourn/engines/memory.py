@@ -31,6 +31,9 @@ from sojourn.errors import ClosedError
 _LAST: Final = "\U0010ffff"
 
 
+CAPABILITIES: Final = Capabilities(engine="memory", durable=False, processes=False)
+
+
 @dataclass(slots=True)
 class _Kept:
     """A session as it is stored; its data as text, so that nobody shares a dictionary with the store."""
@@ -361,7 +364,7 @@ class MemoryEngine:
     @property
     def capabilities(self) -> Capabilities:
         """Everything but surviving the process."""
-        return Capabilities(engine="memory", durable=False, processes=False)
+        return CAPABILITIES
 
     def _open(self) -> MemoryState:
         if self._closed:

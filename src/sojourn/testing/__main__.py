@@ -8,7 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from sojourn.engines import memory
+from sojourn.engines.contract import Capabilities
+from sojourn.engines.postgres import engine as postgres
+from sojourn.engines.redis import engine as redis
+from sojourn.engines.sqlite import engine as sqlite
 from sojourn.testing.browser import BrowserMissingError, find_chromium
+from sojourn.testing.conformance import EngineConformance, promised_tests
+from sojourn.testing.conformance.lab import needed_by
 from sojourn.testing.faults import ShimUnavailableError, find_compiler
 from sojourn.testing.servers import (
     ServerMissingError,
@@ -30,6 +37,17 @@ _LOOKUPS: dict[str, Callable[[], object]] = {
 }
 
 
+def _promises() -> list[str]:
+    """How many tests of the engines' promises there are for each, and what excuses the missing ones."""
+    whole = promised_tests(Capabilities(engine="all", backup=True))
+    lines = ["", f"Tests of an engine's promises, of {len(whole)}:"]
+    for declared in (memory.CAPABILITIES, sqlite.CAPABILITIES, postgres.CAPABILITIES, redis.CAPABILITIES):
+        found = promised_tests(declared)
+        lacks = sorted({need for name in set(whole) - set(found) for need in needed_by(getattr(EngineConformance, name))})
+        lines.append(f"  {declared.engine:<12} {len(found)}" + (f", declared missing: {', '.join(lacks)}" if lacks else ""))
+    return lines
+
+
 def main() -> int:
     """Prints one line for each thing the tests use, and a loud last one when something is missing."""
     missing: list[str] = []
@@ -40,6 +58,7 @@ def main() -> int:
         except (BrowserMissingError, ServerMissingError, ShimUnavailableError) as error:
             missing.append(name)
             lines.append(f"  {name:<12} MISSING: {error}")
+    lines += _promises()
     if missing:
         lines.append(f"!!! NOT TESTED HERE: {', '.join(missing)}. What to do is said above.")
     sys.stdout.write("\n".join([*lines, ""]))

@@ -22,6 +22,8 @@ from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.errors import ClosedError, UnavailableError
 
+CAPABILITIES: Final = Capabilities(engine="postgres")
+
 
 class PostgresEngine:
     """One PostgreSQL database, for blocking code; any number of threads, processes and machines may share it."""
@@ -65,7 +67,7 @@ class PostgresEngine:
     @property
     def capabilities(self) -> Capabilities:
         """Everything; backups are left to the server's own tools."""
-        return Capabilities(engine="postgres")
+        return CAPABILITIES
 
     def _open(self) -> Driver:
         if self._closed:

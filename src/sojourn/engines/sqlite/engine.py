@@ -54,6 +54,9 @@ _COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside a database, by how the name ends."""
 
 
+CAPABILITIES: Final = Capabilities(engine="sqlite", backup=True)
+
+
 class SqliteEngine:
     """One SQLite file, for blocking code; any number of threads and processes may share it."""
 
@@ -93,7 +96,7 @@ class SqliteEngine:
     @property
     def capabilities(self) -> Capabilities:
         """Everything, and backups while live."""
-        return Capabilities(engine="sqlite", backup=True)
+        return CAPABILITIES
 
     @property
     def path(self) -> str:
