@@ -389,3 +389,20 @@ def test_a_program_tells_what_it_is() -> None:
     need(find_redis, "any")
     program = find_redis()
     assert str(program) == f"{program.path.name} {program.version} ({program.origin})"
+
+
+def test_what_is_missing_and_what_is_tested_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sojourn.testing import __main__ as report
+
+    def absent() -> None:
+        raise ServerMissingError("PgBouncer: found none.")
+
+    assert report.main() == 0
+    said = capsys.readouterr().out
+    assert "redis        160, declared missing: search" in said
+    assert said.count("sqlite       169") == said.count("postgres     169") == 1
+    monkeypatch.setitem(report._LOOKUPS, "PgBouncer", absent)
+    report.main()
+    assert "!!! NOT TESTED HERE: PgBouncer" in capsys.readouterr().out
