@@ -206,7 +206,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(team: User, engine: str, 
         url = place.url + "".join(f"?{name}={value}" for name, value in place.options.more.items() if name == "schema")
         run = command("workspace", "run", "-q", "scout", "--role", "implementer", "--store", url, "--")
         process = subprocess.Popen(
-            ["script", "-qec", shlex.join([*run, sys.executable, "catch.py"]), "/dev/null"],
+            # exec: a shell that stays between (dash) would die of the Ctrl-C of its own, and tell its own code
+            ["script", "-qec", "exec " + shlex.join([*run, sys.executable, "catch.py"]), "/dev/null"],
             cwd=team.project,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

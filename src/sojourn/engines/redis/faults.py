@@ -32,12 +32,12 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
     match error:
         case Unanswered() if writing:
             return OutcomeUnknownError(
-                f"{where} did not answer: {error.__cause__ or error}.",
+                f"{where} did not answer: {_reason(error)}.",
                 hint="It may have been stored or not: ask again with the same key.",
                 key=key,
             )
         case Unsent() | Unanswered():
-            return UnavailableError(f"{where} cannot be reached: {error.__cause__ or error}.", hint="Try again.")
+            return UnavailableError(f"{where} cannot be reached: {_reason(error)}.", hint="Try again.")
         case driver.TryAgainError() | driver.AskError() | driver.MovedError():
             return UnavailableError(f"{where}: the slot is being moved ({error}).", hint="Nothing was done; try again.")
         case driver.BusyLoadingError() | driver.MasterDownError() | driver.ClusterDownError():
@@ -50,6 +50,12 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
             return ReadOnlyError(f"{where} is a replica: {error}.", hint="Nothing was stored. Use the primary's address.")
         case _:
             return _reply(str(error), where)
+
+
+def _reason(error: Exception) -> str:
+    """What is behind ``error``, in words; that time was over comes without any."""
+    cause = error.__cause__ or error
+    return str(cause) or ("no reply within the timeout" if isinstance(cause, TimeoutError) else type(cause).__name__)
 
 
 def too_few_replicas(where: str, have: int, wanted: int, key: str | None) -> OutcomeUnknownError:

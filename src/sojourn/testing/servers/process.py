@@ -20,7 +20,8 @@ from typing import IO, NamedTuple, TypeAlias
 Setting: TypeAlias = str | int | bool
 """A server setting; a bool is written the way that server writes it."""
 
-_READY_WITHIN = 30.0
+_READY_WITHIN = 90.0
+"""Seconds, on a machine that is busy: servers that were held up suspect each other first, and take their time to agree."""
 _STOPPED_WITHIN = 10.0
 _LOOK_EVERY = 0.005
 

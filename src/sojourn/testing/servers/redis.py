@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Final, TypeAlias
 
 from sojourn.testing.servers.process import Server, Setting, free_ports, working_directory, written
 from sojourn.testing.servers.programs import Program, Source, find_redis
+
+_MEET_AGAIN: Final = 1.0
+"""Seconds after which two nodes are introduced again: who was held up in the middle of it forgets the other for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,25 @@ class RedisCluster:
     def store_url(self) -> str:
         """All nodes, as `sojourn.open` takes them."""
         return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
+    def settle(self) -> None:
+        """Returns when all nodes run, say the same of who is whose master and has which slots, and suspect nobody.
+
+        After a failover they tell each other, which takes a moment in which each answers as far as it knows. Raises
+        `ServerFailedError` when they do not come to agree.
+        """
+
+        def agreed() -> bool:
+            views = [_view(_text(node, "CLUSTER", "NODES")) for node in self.nodes]
+            return all(view == views[0] for view in views) and not any("fail" in flags for flags, *_ in views[0].values())
+
+        self.nodes[0].wait_until(agreed, "all nodes run and say the same")
+
+    def set_node_timeout(self, milliseconds: int) -> None:
+        """How long a node that runs may be silent before the others take it for dead, from now on."""
+        for node in self.nodes:
+            if node.running:
+                _ask(node, "CONFIG", "SET", "cluster-node-timeout", milliseconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +211,22 @@ def _join(cluster: RedisCluster, first_bus: int) -> None:
         _ask(master, "CLUSTER", "ADDSLOTS", *slots)
     for number, node in enumerate(cluster.nodes):
         _ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        if node is not first:
-            _ask(node, "CLUSTER", "MEET", "127.0.0.1", first.port, first_bus)
+    again_at = 0.0
 
     def all_of(condition: Callable[[str], bool], *words: str, nodes: Sequence[Server] = cluster.nodes) -> bool:
         return all(condition(_text(node, *words)) for node in nodes)
 
-    first.wait_until(lambda: all_of(lambda text: all(i in text for i in ids.values()), "CLUSTER", "NODES"), "all met")
+    def all_met() -> bool:
+        nonlocal again_at
+        known = {node.port: _text(node, "CLUSTER", "NODES") for node in cluster.nodes}
+        if time.monotonic() >= again_at:
+            again_at = time.monotonic() + _MEET_AGAIN
+            for node in cluster.nodes[1:]:
+                if ids[first.port] not in known[node.port] or ids[node.port] not in known[first.port]:
+                    _ask(node, "CLUSTER", "MEET", "127.0.0.1", first.port, first_bus)
+        return all(identity in text for text in known.values() for identity in ids.values())
+
+    first.wait_until(all_met, "all met")
     for number, replica in enumerate(cluster.replicas):
         its_master = ids[cluster.masters[number % len(cluster.masters)].port]
         replica.wait_until(functools.partial(_replicate, replica, its_master), "the replica accepts its master")
@@ -212,6 +244,15 @@ def _join(cluster: RedisCluster, first_bus: int) -> None:
 
 def _replicate(replica: Server, master_id: str) -> bool:
     return _ask(replica, "CLUSTER", "REPLICATE", master_id) == "OK"
+
+
+def _view(nodes: str) -> dict[str, tuple[frozenset[str], ...]]:
+    """What ``CLUSTER NODES`` says of each node, without what changes all the time: its flags, its master, its slots."""
+    lines = [line.split() for line in nodes.splitlines()]
+    return {
+        identity: (frozenset(flags.replace("?", "").split(",")) - {"myself"}, frozenset({master}), frozenset(slots))
+        for identity, _, flags, master, _, _, _, _, *slots in lines
+    }
 
 
 def _replicas_listed(nodes: str) -> int:
