@@ -37,6 +37,15 @@ def test_the_installed_command_works_and_says_its_version(user: User) -> None:
     assert run(user, "conversation", "show", "ZZZZ").returncode == 3
 
 
+def test_a_server_that_is_not_there_is_told_once_in_our_words(user: User) -> None:
+    for url in ("postgresql://127.0.0.1:1/db", "redis://127.0.0.1:1/0"):
+        done = run(user, "conversation", "list", "--store", url)
+        said, *hint = done.stderr.decode().splitlines()
+        assert (done.returncode, len(hint)) == (69, 1), done.stderr
+        assert said.startswith("sojourn: ")
+        assert said.endswith("Connection refused.")
+
+
 @pytest.mark.parametrize(
     "words", [["conversation", "show"], ["conversation", "export"], ["export"], ["conversation", "show", "--json"]]
 )

@@ -8,7 +8,7 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from sojourn.cli.exits import AmbiguousError, MissingStoreError, UsageError
@@ -160,18 +160,19 @@ class Call:
             raise MissingStoreError(
                 f"there is no store at {self.place}.", hint=f"--store names another one. To begin one: {self.first_step}"
             )
-        from sojourn.sync.opening import open as open_store
-
         chosen = policy or (None if write or create else _looking())
         migrate = self.may_migrate(create=create, adopt=adopt) if write or create else False
-        store = open_store(
-            self.url,
-            tenant=self.options.tenant,
-            migrate=migrate,
-            conversations=chosen,
-            logins=logins,
-            directory=directory,
-        )
+        return self._opened(self.url, migrate=migrate, conversations=chosen, logins=logins, directory=directory)
+
+    def _opened(self, url: str, **how: Any) -> Store:
+        """A store that is closed when the command ends."""
+        from sojourn.sync.opening import open as open_store
+
+        if url.startswith("postgres"):
+            import logging
+
+            logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # what it would print, our errors tell
+        store = open_store(url, tenant=self.options.tenant, **how)
         self._open.append(store)
         return store
 
@@ -203,13 +204,10 @@ class Call:
     def store_at(self, url: str, *, create: bool = False) -> Store:
         """A store by its URL, beside the one that the options name; only ``create`` makes one that is missing."""
         from sojourn.engines.locate import shown_url, sqlite_path
-        from sojourn.sync.opening import open as open_store
 
         if not create and url.startswith("sqlite:") and not Path(sqlite_path(url)[0]).is_file():
             raise MissingStoreError(f"there is no store at {shown_url(url)}.", hint="Name one that is there.")
-        store = open_store(url, tenant=self.options.tenant, migrate=create, conversations=_looking())
-        self._open.append(store)
-        return store
+        return self._opened(url, migrate=create, conversations=_looking())
 
     def store_if_there(self, url: str) -> Store | None:
         """A store by its URL, to be read; None where there is none yet."""
@@ -220,11 +218,7 @@ class Call:
 
     def scratch(self) -> Store:
         """An empty store in memory, for what is only tried."""
-        from sojourn.sync.opening import open as open_store
-
-        store = open_store("memory:", tenant=self.options.tenant)
-        self._open.append(store)
-        return store
+        return self._opened("memory:")
 
     # -- ids -------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
@@ -19,6 +20,7 @@ from sojourn.core.batch import Answer, Batch
 from sojourn.engines.background import TaskBackground
 from sojourn.engines.contract import Background
 from sojourn.engines.postgres import wire
+from sojourn.engines.postgres.attempts import Attempts
 from sojourn.engines.postgres.blocking import gone
 from sojourn.engines.postgres.commits import MOST, SPLIT, Queue, Sending, Slot, carry_out
 from sojourn.engines.postgres.driver import PATIENCE, Driver, Rows, place_of
@@ -67,13 +69,15 @@ class AsyncDriver:
             max_size=settings.connections,
             timeout=settings.timeout,
             reconnect_timeout=settings.timeout,  # its pauses double: a server that was away for long would be missed as long
-            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout))},
+            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout)), "attempts": self._attempts},
             configure=configure,
             name="sojourn",
             open=False,
         )
 
     def _begin(self) -> None:
+        self._tried = asyncio.Event()
+        self._attempts = Attempts(self.settings.url, self._tried)
         self._pool = self._make_pool()
         self._opened = False
         self._opening = asyncio.Lock()
@@ -87,12 +91,25 @@ class AsyncDriver:
 
     async def open(self) -> None:
         """See `Driver.open`."""
+        limit = time.monotonic() + self.settings.timeout
         try:
-            await self._pool.open(wait=True, timeout=self.settings.timeout)
+            await self._pool.open()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.timeout):
+                    await self._tried.wait()
+            if self._attempts.hopeless:
+                self._attempts.check()
+            try:
+                await self._pool.wait(max(0.0, limit - time.monotonic()))
+            except PoolTimeout:
+                self._attempts.check()
+                raise
             self._opened = True
-        except Exception as error:
+        except BaseException as error:
             await self._pool.close()
-            raise translate(error, self.where) from error
+            if isinstance(error, Exception):
+                raise translate(error, self.where) from error
+            raise
 
     async def fetch(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
         """See `Driver.fetch`."""
@@ -130,16 +147,26 @@ class AsyncDriver:
             raise translate(error, self.where) from error
 
     async def _given(self) -> AsyncTimedConnection:
-        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long."""
+        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long.
+
+        On Python 3.11 it also forgets that a task was cancelled in the moment in which it gives it a connection.
+        """
         limit = time.monotonic() + self.settings.timeout
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
         while True:
             left = limit - time.monotonic()
             try:
-                return await self._pool.getconn(min(left, PATIENCE))
+                connection = await self._pool.getconn(min(left, PATIENCE))
+                if task is not None and task.cancelling() > before:
+                    await self._pool.putconn(connection)
+                    raise asyncio.CancelledError
+                return connection
             except PoolTimeout:
                 if self._pool.closed:
                     raise PoolClosed from None
                 if left <= PATIENCE:
+                    self._attempts.check()
                     raise
 
     async def _reopen(self) -> None:

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.engines.postgres import wire
+from sojourn.engines.postgres.attempts import Attempts
 from sojourn.engines.postgres.commits import Queue, Sending, Slot, carry_out
 from sojourn.engines.postgres.driver import PATIENCE, Rows, place_of
 from sojourn.engines.postgres.faults import translate
@@ -45,6 +46,8 @@ class BlockingDriver:
         watch_forks(self)
 
     def _begin(self) -> None:
+        self._tried = threading.Event()
+        self._attempts = Attempts(self.settings.url, self._tried)
         self._pool = self._make_pool()
         self._opened = False
         self._opening = threading.Lock()
@@ -66,7 +69,7 @@ class BlockingDriver:
             max_size=settings.connections,
             timeout=settings.timeout,
             reconnect_timeout=settings.timeout,  # its pauses double: a server that was away for long would be missed as long
-            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout))},
+            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout)), "attempts": self._attempts},
             configure=configure,
             name="sojourn",
             open=False,
@@ -74,12 +77,23 @@ class BlockingDriver:
 
     async def open(self) -> None:
         """See `Driver.open`."""
+        limit = time.monotonic() + self.settings.timeout
         try:
-            self._pool.open(wait=True, timeout=self.settings.timeout)
+            self._pool.open()
+            self._tried.wait(self.settings.timeout)
+            if self._attempts.hopeless:
+                self._attempts.check()
+            try:
+                self._pool.wait(max(0.0, limit - time.monotonic()))
+            except PoolTimeout:
+                self._attempts.check()
+                raise
             self._opened = True
-        except Exception as error:
+        except BaseException as error:
             self._pool.close()
-            raise translate(error, self.where) from error
+            if isinstance(error, Exception):
+                raise translate(error, self.where) from error
+            raise
 
     async def fetch(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
         """See `Driver.fetch`."""
@@ -166,6 +180,7 @@ class BlockingDriver:
                 if self._pool.closed:
                     raise PoolClosed from None
                 if left <= PATIENCE:
+                    self._attempts.check()
                     raise
 
     def _reopen(self) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg.errors import Diagnostic
+
+from sojourn.engines.postgres.attempts import Attempts
 
 
 class LateError(psycopg.OperationalError):
@@ -27,6 +29,12 @@ class TimedConnection(psycopg.Connection[Any]):
 
     limit: float = 10.0
     unconfirmed: bool = False
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, attempts: Attempts, **more: Any) -> Self:  # type: ignore[override]
+        """As psycopg's; ``attempts`` is told what came of it."""
+        with attempts.one():
+            return super().connect(conninfo, **more)
 
     def heed(self) -> None:
         """Listen to the server's warnings, from now on."""
@@ -57,6 +65,12 @@ class AsyncTimedConnection(psycopg.AsyncConnection[Any]):
 
     limit: float = 10.0
     unconfirmed: bool = False
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, attempts: Attempts, **more: Any) -> Self:  # type: ignore[override]
+        """As psycopg's; ``attempts`` is told what came of it."""
+        with attempts.one():
+            return await super().connect(conninfo, **more)
 
     def heed(self) -> None:
         """Listen to the server's warnings, from now on."""

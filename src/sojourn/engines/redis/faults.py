@@ -55,7 +55,8 @@ def translate(error: Exception, where: str, *, writing: bool, key: str | None = 
 def _reason(error: Exception) -> str:
     """What is behind ``error``, in words; that time was over comes without any."""
     cause = error.__cause__ or error
-    return str(cause) or ("no reply within the timeout" if isinstance(cause, TimeoutError) else type(cause).__name__)
+    without_words = "no reply within the timeout" if isinstance(cause, TimeoutError) else type(cause).__name__
+    return str(cause).rstrip(".") or without_words
 
 
 def too_few_replicas(where: str, have: int, wanted: int, key: str | None) -> OutcomeUnknownError:

@@ -1,0 +1,113 @@
+"""Opening a store on a PostgreSQL that is not there, lets nobody in, or has no room yet: who waits, and what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Generator
+
+import psycopg
+import pytest
+
+from sojourn.engines.postgres.aio import AsyncPostgresEngine
+from sojourn.engines.postgres.attempts import Attempts, is_passing
+from sojourn.engines.postgres.engine import PostgresEngine
+from sojourn.errors import UnavailableError
+from sojourn.shell.bridge import run_sync
+from sojourn.testing.servers import Server, postgres_server
+
+LONG = 600.0
+"""Seconds to wait for: where a test does not, nobody has waited."""
+
+
+@pytest.fixture(scope="module")
+def small() -> Generator[Server]:
+    """A server with room for three."""
+    with postgres_server(max_connections=3, superuser_reserved_connections=0, max_wal_senders=0) as server:
+        yield server
+
+
+@pytest.fixture(params=["blocking", "async"])
+def blocking(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "blocking")
+
+
+def reach(url: str, timeout: float, *, blocking: bool) -> None:
+    """Open, and close."""
+
+    async def story() -> None:
+        engine = await (PostgresEngine if blocking else AsyncPostgresEngine).open(url, timeout=timeout)
+        await engine.close()
+
+    if blocking:
+        run_sync(story())
+    else:
+        asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://127.0.0.1:1/db", "cannot be reached: .* Connection refused"),
+        ("postgresql://no.such.host.invalid/db", "cannot be reached: .*no.such.host.invalid"),
+    ],
+)
+def test_a_server_that_is_not_there_is_told_at_once(url: str, said: str, blocking: bool) -> None:
+    with pytest.raises(UnavailableError, match=said) as caught:
+        reach(url, LONG, blocking=blocking)
+    assert "Is the server up?" in str(caught.value)
+
+
+def test_who_is_not_let_in_is_told_at_once_and_why(small: Server, blocking: bool) -> None:
+    with pytest.raises(UnavailableError, match='let nobody in: database "postgresx" does not exist') as caught:
+        reach(f"{small.url}x", LONG, blocking=blocking)
+    assert "Check user, password and database." in str(caught.value)
+
+
+def test_of_several_servers_one_may_take_over_so_there_is_something_to_wait_for(blocking: bool) -> None:
+    with pytest.raises(UnavailableError, match=r"cannot be reached: .* Connection refused"):
+        reach("postgresql://127.0.0.1:1,127.0.0.1:2/db", 0.2, blocking=blocking)
+
+
+def test_a_server_that_is_full_is_waited_for(small: Server, blocking: bool) -> None:
+    held = [psycopg.connect(small.url) for _ in range(3)]
+    with pytest.raises(UnavailableError, match=r"let nobody in: .*(too many clients|connection slots).* Try again"):
+        reach(small.url, 0.2, blocking=blocking)
+
+    class Freed(logging.Handler):
+        """Goes as soon as the pool says that it could not connect."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            assert "error connecting" in record.getMessage()
+            while held:
+                held.pop().close()
+
+    freed = Freed(logging.WARNING)
+    logging.getLogger("psycopg.pool").addHandler(freed)
+    try:
+        reach(small.url, LONG, blocking=blocking)
+    finally:
+        logging.getLogger("psycopg.pool").removeHandler(freed)
+    assert not held
+
+
+def test_an_attempt_that_was_made_says_so_and_a_good_one_clears_the_bad() -> None:
+    made = threading.Event()
+    attempts = Attempts("postgresql://host/db", made)
+    assert not attempts.hopeless
+    with pytest.raises(psycopg.OperationalError), attempts.one():
+        raise psycopg.OperationalError("Connection refused")
+    assert made.is_set()
+    assert [attempts.hopeless] == [True]
+    with pytest.raises(psycopg.OperationalError, match="Connection refused"):
+        attempts.check()
+    with attempts.one():
+        pass
+    attempts.check()
+    assert attempts.failure is None
+
+
+@pytest.mark.parametrize("said", ["the database system is starting up", "sorry, too many clients already"])
+def test_what_passes(said: str) -> None:
+    assert is_passing(f'connection to server at "::1", port 5432 failed: FATAL:  {said}')
