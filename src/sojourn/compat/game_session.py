@@ -145,7 +145,8 @@ class GameSession:
             if seen is None or seen.game.state == "lobby":
                 return None
             try:
-                return await asyncio.wait_for(store.games.wait_for_countdown(None, game_id=self.game_id), _LOOK)
+                async with asyncio.timeout(_LOOK):
+                    return await store.games.wait_for_countdown(None, game_id=self.game_id)
             except (NotFoundError, EndedError):
                 return None
             except TimeoutError:

@@ -55,7 +55,8 @@ class Bell:
         try:
             if self._rings > seen:
                 return True
-            await asyncio.wait_for(woken.wait(), timeout)
+            async with asyncio.timeout(timeout):  # wait_for forgets a cancellation that comes with the ring (Python 3.11)
+                await woken.wait()
         except TimeoutError:
             return self._rings > seen
         finally:

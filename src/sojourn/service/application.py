@@ -239,7 +239,8 @@ class Service:
         if self.streams.stopping:
             return JSONResponse({"status": "stopping"}, 503)
         try:
-            await asyncio.wait_for(self._store.tip(), 5)
+            async with asyncio.timeout(5):
+                await self._store.tip()
         except (SojournError, TimeoutError) as error:
             return JSONResponse({"status": "unavailable", "code": getattr(error, "code", "timeout")}, 503)
         return JSONResponse({"status": "ready"})

@@ -83,7 +83,8 @@ class Streams:
     async def pause(self, seconds: float) -> None:
         """Wait, or until the service stops."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def unless_stopped(self, work: Awaitable[T]) -> T:
         """What ``work`` gives; 503 when the service stops first."""

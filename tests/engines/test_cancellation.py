@@ -1,0 +1,69 @@
+"""A task that is cancelled ends, also when what it waited for comes in the same moment (`asyncio.wait_for` of Python 3.11
+gives what came and forgets the cancellation: a task that then goes on waiting cannot be ended any more).
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sojourn
+from sojourn.engines.bell import Bell
+from sojourn.engines.postgres.aio import AsyncPostgresEngine
+
+MOMENTS = range(8)
+"""Turns of the event loop between what a task waits for and its cancellation."""
+
+
+async def cancelled(task: asyncio.Task[Any], turns: int) -> bool:
+    """Cancel after so many turns; whether it had ended before."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if task.done():
+        return True
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return False
+
+
+def test_nothing_of_ours_uses_what_forgets_cancellations() -> None:
+    for path in Path(sojourn.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.wait_for"), path
+
+
+@pytest.mark.parametrize("turns", MOMENTS)
+def test_a_waiter_that_is_cancelled_when_the_bell_rings_is_cancelled(turns: int) -> None:
+    async def story() -> bool:
+        bell = Bell()
+        task = asyncio.create_task(bell.wait_async(bell.rings, 60))
+        await asyncio.sleep(0)
+        bell.ring()
+        return await cancelled(task, turns)
+
+    assert asyncio.run(story()) or turns < max(MOMENTS), "it never ended by itself"
+
+
+@pytest.mark.parametrize("turns", MOMENTS)
+def test_a_reader_that_is_cancelled_when_it_gets_a_connection_is_cancelled(store_url: str, turns: int) -> None:
+    """And gives the connection back."""
+
+    async def story() -> None:
+        engine = await AsyncPostgresEngine.open(store_url, connections=1)
+        pool: Any = engine._driver._pool  # type: ignore[attr-defined]  # whose only connection is taken here
+        held = await pool.getconn()
+        task = asyncio.create_task(engine.tip())
+        while not pool.get_stats().get("requests_waiting"):  # noqa: ASYNC110  # of a pool that has no event for it
+            await asyncio.sleep(0)
+        await pool.putconn(held)
+        await cancelled(task, turns)
+        assert await engine.tip()
+        assert pool.get_stats()["pool_available"] == 1
+        await engine.close()
+
+    asyncio.run(story())
