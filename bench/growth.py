@@ -289,6 +289,7 @@ def conversations(at: Growing) -> None:
     at.time("list of a channel, a page of 50", 100, lambda: store.list(channel="web"), "select")
     at.time("sessions.list, a page of 50", 100, lambda: at.store.sessions.list(limit=50), "select")
     at.time("search among a person's own", 100, lambda: store.search("harbour", user_id=at.anyone()), "select")
+    at.time("search for a word that everybody used", 40, lambda: store.search("harbour "), "select")
     _drain(at)
     at.time("sweep with nothing due", 20, at.store.sweep, "insert")
 

@@ -135,7 +135,6 @@ async def test_a_search_finds_what_forks_share_once(lab: Lab, way: str) -> None:
     assert {(hit.conversation_id, hit.message.sequence) for hit in hits} == {(made, 1), (fork.id, 2)}
 
 
-@pytest.mark.xfail(reason="entries are searched under the session that wrote them, and that one is deleted", strict=True)
 async def test_what_a_fork_shares_is_found_when_the_parent_is_gone(lab: Lab, way: str) -> None:
     store, made = await filled(lab, way, "needle")
     fork = await store.conversations.fork(made)

@@ -58,6 +58,7 @@ PROMISES: Final = {
     "redact": "A redacted entry is empty in every session that shares it, and is not found by search.",
     "delete": "A deleted session is invisible at once; purging removes its rows and keeps what forks share.",
     "search": "All words must match, the last may be a prefix, newest first, whatever is not yet indexed included.",
+    "search_of_forks": "What forks share is found in the session that wrote it; when that is deleted, in the oldest fork.",
     "isolation": "One operation of a coalesced group that fails neither sinks nor falsely acknowledges the others.",
     "text": "Text comes back as it was given, whatever characters it has; NUL and lone surrogates are refused before anything "
     "is queued.",

@@ -565,20 +565,35 @@ class MemoryEngine:
         with state.lock:
             for kept in state.sessions.values():
                 draft = kept.draft
-                if draft.tenant != query.tenant or draft.kind != query.kind or draft.state in ("deleted", "pending"):
+                if not _is_sought(draft, query) or draft.state == "pending":
                     continue
-                if query.owner is not None and draft.owner != query.owner:
-                    continue
+                holders = self._holders(draft, query)
                 for line in state.logs[draft.row].values():
                     entry = line.entry
+                    holder = next((session for through, session in holders if entry.sequence <= through), None)
+                    if holder is None:
+                        continue
                     if not line.searchable or entry.text is None or query.topic not in (None, entry.topic):
                         continue
                     if query.types is not None and entry.type not in query.types:
                         continue
                     if words.matches(words.words(entry.text), query.words, prefix=query.prefix):
-                        found.append((line.number, Hit(draft.id, entry)))
+                        found.append((line.number, Hit(holder, entry)))
         found.sort(key=lambda item: item[0], reverse=True)
         return [hit for _, hit in found[: query.limit]]
+
+    def _holders(self, draft: Draft, query: SearchQuery) -> builtins.list[tuple[int, str]]:
+        """In which sessions entries of a log are found, and through which sequence; the first that has an entry counts."""
+        if draft.state != "deleted":
+            return [(draft.last_sequence, draft.id)]
+        forks = [
+            (fork.row, through, fork.id)
+            for fork in (kept.draft for kept in self._state.by_row.values())
+            if _is_sought(fork, query) and fork.state not in ("deleted", "pending")
+            for log, through in fork.lineage
+            if log == draft.row
+        ]
+        return [(through, session) for _, through, session in sorted(forks)]
 
     async def index(self, limit: int) -> int:
         """Nothing to do: search reads the entries themselves."""
@@ -741,6 +756,11 @@ def _empty(state: MemoryState, log: int, line: _Line) -> None:
         left = state.spoken.pop(author, 1) - 1
         if left:
             state.spoken[author] = left
+
+
+def _is_sought(draft: Draft, query: SearchQuery) -> bool:
+    """Whether a search is for sessions like this one."""
+    return (draft.tenant, draft.kind) == (query.tenant, query.kind) and query.owner in (None, draft.owner)
 
 
 def _wanted(entry: Entry, query: EntryQuery) -> bool:

@@ -32,18 +32,39 @@ exception when others then
   return 0;
 end $$;
 
--- Entries with these words that are indexed, newest first, and those that wait for the index, which the caller looks through.
--- Each offset 0 has the planner begin with the words, and with what waits (it is few, whatever is expected), and never walk the
--- sessions for their owner.
+-- The session in which an entry is found: the one that wrote it or, when that one is deleted, the oldest fork that shares it.
+create function sojourn_holder(
+  writer sojourn_session, of_sequence bigint, of_kind text, of_owner text
+) returns table (id text) language sql stable
+as $$
+  select s.id from sojourn_session s
+  where s.state in ('active', 'ended', 'archived') and s.n = case
+    when writer.state <> 'deleted' then writer.n
+    else (
+      select h.session from sojourn_share h join sojourn_session f on f.n = h.session
+      where h.log = writer.n and h.through >= of_sequence and f.state in ('active', 'ended', 'archived')
+        and f.kind = of_kind and (of_owner is null or f.owner = of_owner)
+      order by h.session limit 1
+    ) end
+$$;
+
+-- Entries with these words that are indexed, and those that wait for the index, which the caller looks through: of each the
+-- newest, in no order. Each offset 0 has the planner begin with the words, and with what waits (it is few, whatever is
+-- expected), and never walk the sessions for their owner.
 --
 -- The beginning of a word makes the index gather everybody's entries with such a word, however few are the owner's. An owner of
 -- no more than 2,000 entries is therefore looked up alone, and the words are looked for in what that gives.
+--
+-- Of words that more than 2,000 entries have, most likely there are enough among the newest 20,000 entries, so those are looked
+-- through first, one by one, and what the index has found is fetched only when they had too few: the second half of a union is
+-- not begun while its first half gives as many rows as are taken.
 create function sojourn_search(
   wanted text, of_tenant text, of_kind text, of_owner text, of_topic text, of_types text[], most integer, tail integer
 ) returns table (
   waits boolean, found bigint, session text, sequence bigint, type text, label text, topic text, author text, text text,
   data text, key text, phase bigint, version bigint, created_at bigint, first bigint, last bigint, redacted boolean
 ) language plpgsql stable
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -54,6 +75,7 @@ declare
   asked tsquery := wanted::tsquery;
   mine tsquery := quote_literal(sojourn_owner_word(of_tenant, of_kind, of_owner))::tsquery;
   sought tsquery := asked;
+  newest bigint;
 begin
   if of_owner is not null then
     if exists (select from sojourn_word w where w.words @@ (select mine) offset 2000) then
@@ -62,21 +84,36 @@ begin
       sought := mine;
     end if;
   end if;
+  if exists (select from sojourn_word w where w.words @@ (select sought) offset 2000) then
+    newest := (select w.number from sojourn_word w order by w.number desc offset 20000 limit 1);
+  end if;
   return query
   (
-    select false as waits, e.found, s.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase,
+    select false as waits, e.found, e.id, e.sequence, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase,
       e.version, e.created_at, e.first, e.last, e.redacted
     from (
-      select w.number, w.log, w.sequence from sojourn_word w
-      where w.words @@ (select sought) and ts_match_vq(w.words, asked)
-      offset 0
+      (
+        select w.number, w.log, w.sequence from sojourn_word w
+        where w.number > newest and ts_match_vq(w.words, asked)
+        order by w.number desc offset 0
+      )
+      union all
+      (
+        select w.number, w.log, w.sequence from sojourn_word w
+        where w.words @@ (select sought) and ts_match_vq(w.words, asked) and (newest is null or w.number <= newest)
+        order by w.number desc offset 0
+      )
     ) w
-      join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
-      join sojourn_session s on s.n = w.log
-    where s.tenant = of_tenant and s.kind = of_kind and s.state in ('active', 'ended', 'archived')
-      and (of_owner is null or s.owner = of_owner) and (of_topic is null or e.topic = of_topic)
-      and (of_types is null or e.type = any (of_types))
-    order by w.number desc limit most
+      cross join lateral (
+        select s.id, e.* from sojourn_session writer
+          join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
+          cross join lateral sojourn_holder(writer, w.sequence, of_kind, of_owner) s
+        where writer.n = w.log and writer.tenant = of_tenant and writer.kind = of_kind
+          and (of_owner is null or writer.owner = of_owner) and (of_topic is null or e.topic = of_topic)
+          and (of_types is null or e.type = any (of_types))
+        offset 0
+      ) e
+    limit most
   )
   union all
   (
@@ -89,15 +126,15 @@ begin
         offset 0
       ) v
       cross join lateral (
-        select s.id from sojourn_session s
-        where s.n = v.session and s.state in ('active', 'ended', 'archived') and (of_owner is null or s.owner = of_owner)
+        select s as writer from sojourn_session s where s.n = v.session and (of_owner is null or s.owner = of_owner)
         offset 0
-      ) s
+      ) w
       cross join lateral (
         select e.* from sojourn_entry e
         where e.log = v.session and e.sequence between v.first and v.last and e.found is not null and e.text is not null
         offset 0
       ) e
+      cross join lateral sojourn_holder(w.writer, e.sequence, of_kind, of_owner) s
     where (of_topic is null or e.topic = of_topic) and (of_types is null or e.type = any (of_types))
       and not exists (select from sojourn_word w where w.log = e.log and w.sequence = e.sequence)
     order by e.found desc limit tail

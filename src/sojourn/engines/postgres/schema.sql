@@ -167,7 +167,8 @@ create table sojourn_word (
   words tsvector not null
 );
 create unique index sojourn_word_entry on sojourn_word (log, sequence);
-create index sojourn_word_words on sojourn_word using gin (words);
+-- Without a list of what is yet to be sorted in, which every search would walk through.
+create index sojourn_word_words on sojourn_word using gin (words) with (fastupdate = off);
 
 -- What watchers read.
 create table sojourn_event (

@@ -207,7 +207,8 @@ begin
     select e.found, e.log, e.sequence, g.words || sojourn_owner_word(s.tenant, s.kind, s.owner) as words
     from json_to_recordset(given) g (log bigint, sequence bigint, words text[])
       join sojourn_entry e on e.log = g.log and e.sequence = g.sequence and e.text is not null
-      join sojourn_session s on s.n = e.log and s.state <> 'deleted'
+      join sojourn_session s on s.n = e.log
+        and (s.state <> 'deleted' or e.sequence <= (select max(h.through) from sojourn_share h where h.log = e.log))
     order by e.log, e.sequence
     for share of e nowait
   ) there

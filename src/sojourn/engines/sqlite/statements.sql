@@ -195,28 +195,46 @@ insert into sojourn_meta (name, value) values (?, ?) on conflict do update set v
 select e.n, e.session, e.first, e.last from sojourn_event e where e.deferred and e.n > ? order by e.n limit ?;
 
 -- name: searchable
--- The text of a range of a log, with what its index words need.
+-- The text of a range of a log, with what its index words need; of a deleted session's, what forks share.
 select e.id, e.text, s.tenant, s.kind, s.owner from sojourn_entry e join sojourn_session s on s.n = ?1
-where e.id between ?2 and ?3 and e.text is not null and s.state <> 'deleted';
+where e.id between ?2 and ?3 and e.text is not null
+  and (s.state <> 'deleted' or e.id & 4294967295 <= (select max(through) from sojourn_share where log = ?1));
+
+-- name: indexed
+-- What the words of an entry were made of.
+select e.text, s.tenant, s.kind, s.owner from sojourn_entry e join sojourn_session s on s.n = e.id >> 32
+where e.id = ? and e.text is not null;
 
 -- name: match
--- Indexed entries with these words, newest first.
+-- Indexed entries with these words, newest first, each in the session that wrote it or, when that one (w) is deleted, in the
+-- oldest fork that shares it.
 select s.id, e.id & 4294967295, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase, e.version, e.created_at,
   e.first, e.last, e.redacted
 from sojourn_words join sojourn_word r on r.n = sojourn_words.rowid join sojourn_entry e on e.id = r.entry
-  join sojourn_session s on s.n = e.id >> 32
-where sojourn_words match ?1 and s.tenant = ?2 and s.kind = ?3 and (?4 is null or s.owner = ?4)
+  join sojourn_session w on w.n = e.id >> 32
+  join sojourn_session s on s.n = iif(w.state <> 'deleted', w.n, (
+    select h.session from sojourn_share h join sojourn_session f on f.n = h.session
+    where h.log = w.n and h.through >= e.id & 4294967295 and f.state in ('active', 'ended', 'archived')
+      and f.kind = ?3 and (?4 is null or f.owner = ?4)
+    order by h.session limit 1))
+where sojourn_words match ?1 and w.tenant = ?2 and w.kind = ?3 and (?4 is null or w.owner = ?4)
   and (?5 is null or e.topic = ?5) and (?6 is null or e.type in (select value from json_each(?6)))
   and s.state in ('active', 'ended', 'archived') order by sojourn_words.rowid desc limit ?7;
 
 -- name: tail
--- Entries that wait for the index, newest first. Cross joins keep the order: from the few events to their entries.
+-- Entries that wait for the index, newest first, in the same sessions. Cross joins keep the order: from the few events to
+-- their entries.
 select s.id, e.id & 4294967295, e.type, e.label, e.topic, e.author, e.text, e.data, e.key, e.phase, e.version, e.created_at,
   e.first, e.last, e.redacted
-from sojourn_event v cross join sojourn_session s on s.n = v.session
+from sojourn_event v cross join sojourn_session w on w.n = v.session
   cross join sojourn_entry e on e.id between (v.session << 32) + v.first and (v.session << 32) + v.last
+  cross join sojourn_session s on s.n = iif(w.state <> 'deleted', w.n, (
+    select h.session from sojourn_share h join sojourn_session f on f.n = h.session
+    where h.log = w.n and h.through >= e.id & 4294967295 and f.state in ('active', 'ended', 'archived')
+      and f.kind = ?3 and (?4 is null or f.owner = ?4)
+    order by h.session limit 1))
 where v.deferred and v.n > ?1 and v.tenant = ?2 and v.kind = ?3 and s.state in ('active', 'ended', 'archived')
-  and (?4 is null or s.owner = ?4) and (?5 is null or e.topic = ?5) and e.text is not null
+  and (?4 is null or w.owner = ?4) and (?5 is null or e.topic = ?5) and e.text is not null
   and (?6 is null or e.type in (select value from json_each(?6)))
   and not exists (select 1 from sojourn_word where entry = e.id)
 order by v.n desc, e.id desc;

@@ -335,11 +335,9 @@ def unindex(connection: sqlite3.Connection, entry: int) -> None:
     where = connection.execute(SQL["word_of"], (entry,)).fetchone()
     if where is None:
         return
-    row = connection.execute(
-        SQL["searchable"].replace("and s.state <> 'deleted'", ""), (entry >> LOG_BITS, entry, entry)
-    ).fetchone()
+    row = connection.execute(SQL["indexed"], (entry,)).fetchone()
     if row is not None:
-        _, text, tenant, kind, owner = row
+        text, tenant, kind, owner = row
         connection.execute(SQL["delete_words"], (where[0], index_words(tenant, kind, owner, text)))
     connection.execute(SQL["delete_word"], where)
     connection.execute(SQL["put_meta"], (STALE_WORDS, "some"))

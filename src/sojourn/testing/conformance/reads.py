@@ -376,6 +376,68 @@ class Reads:
                 await lab.index_all()
 
     @needs("search")
+    async def test_search_of_forks(self, lab: Lab) -> None:
+        """Shared entries are found once: in the parent, then in the oldest fork that has them, indexed before or after."""
+        for search in INDEXING:
+            for indexed in (True, False):
+                kind = f"of {search} {indexed}"
+                parent = await lab.create("word one", "word two", "word three", kind=kind, search=search)
+                first, second = [
+                    await lab.create("word of my own", kind=kind, search=search, base=(parent, base)) for base in (1, 2)
+                ]
+                if indexed:
+                    await lab.index_all()
+                found = [(second, 3), (first, 2), (parent, 3), (parent, 2), (parent, 1)]
+                for session, now in (
+                    (None, found),
+                    (parent, [(second, 3), (first, 2), (second, 2), (first, 1)]),
+                    (first, [(second, 3), (second, 2), (second, 1)]),
+                    (second, []),
+                ):
+                    if session is not None:
+                        await lab.done(Delete(session))
+                    for _ in range(2):
+                        assert await _found(lab, kind, "word") == now
+                        await lab.purge_all()
+                        if indexed:
+                            await lab.index_all()
+
+    @needs("search")
+    async def test_search_of_forks_that_share_with_forks(self, lab: Lab) -> None:
+        """A fork of a fork has what both were forked from; pages of what is found are as long as was asked for."""
+        for search in INDEXING:
+            kind = f"of {search}"
+            parent = await lab.create("word", "word", kind=kind, search=search)
+            middle = await lab.create("word", "word", kind=kind, search=search, base=(parent, 2))
+            young = await lab.create(kind=kind, search=search, base=(middle, 3))
+            await lab.done(Delete(parent), Delete(middle))
+            for _ in range(2):
+                assert await _found(lab, kind, "word") == [(young, 3), (young, 2), (young, 1)]
+                assert await _found(lab, kind, "word", limit=2) == [(young, 3), (young, 2)]
+                await lab.index_all()
+                await lab.purge_all()
+            await lab.done(Redact(young, (1, 3)))
+            assert await _found(lab, kind, "word") == [(young, 2)]
+
+    @needs("search")
+    async def test_search_of_forks_by_owner_and_kind(self, lab: Lab) -> None:
+        """Forks of another owner or kind, and those that are pending, are passed over."""
+        for search in INDEXING:
+            kind, other = f"of {search}", f"other {search}"
+            parent = await lab.create("word", kind=kind, owner="ann", search=search)
+            await lab.create(kind=other, owner="ann", base=(parent, 1))
+            await lab.create(kind=kind, owner="ann", base=(parent, 1), state="pending")
+            bob = await lab.create(kind=kind, owner="bob", base=(parent, 1))
+            ann = await lab.create(kind=kind, owner="ann", base=(parent, 1))
+            await lab.done(Delete(parent))
+            for _ in range(2):
+                assert await _found(lab, kind, "word", owner="ann") == [(ann, 1)]
+                assert await _found(lab, kind, "word", owner="bob") == []
+                assert await _found(lab, kind, "word") == [(bob, 1)]
+                assert await _found(lab, other, "word") == []
+                await lab.index_all()
+
+    @needs("search")
     async def test_search_of_words_in_any_script(self, lab: Lab) -> None:
         """Words are case-folded runs of letters and digits, in every script."""
         text = "Die STRASSE, naïve Ελλάδα – 日本語 ｆｕｌｌ ﬁne x2 snake_case don't"
