@@ -92,9 +92,14 @@ class User:
 
 @pytest.fixture
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
-    project = tmp_path / "project"
+    return at_home(tmp_path, monkeypatch)
+
+
+def at_home(directory: Path, monkeypatch: pytest.MonkeyPatch) -> User:
+    """Somebody in a project of their own, with nothing of the world outside."""
+    project = directory / "project"
     (project / ".sojourn").mkdir(parents=True, mode=0o700)
-    home = tmp_path / "home"
+    home = directory / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -109,6 +114,10 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
 
 @pytest.fixture
 def talk(user: User) -> str:
+    return begin_talk(user)
+
+
+def begin_talk(user: User) -> str:
     """The id of a conversation with three messages."""
     user.append("Hello")
     user.append("Hi Alice. The invoice for April is 42 euro.", role="assistant")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from sojourn.cli.parser import Parser
 from sojourn.cli.program import build
-from tests.cli.conftest import User
+from tests.cli.conftest import User, at_home, begin_talk
 
 READS = {
     "conversation list": [],
@@ -139,9 +140,29 @@ def commands(parser: Parser | None = None, name: str = "") -> Iterator[tuple[str
 NAMES = [name for name, _ in commands()]
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project with a store, a backup and an export, and the id of its conversation; made once, and copied for each test."""
+    place = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        user = at_home(place, patch)
+        talk = begin_talk(user)
+        _fill(user)
+    return (place / "project").rename(place / "moved"), talk  # a copy beside the original would be taken for another project
+
+
 @pytest.fixture
-def files(user: User, talk: str) -> User:
-    """A project with a store, a backup and an export."""
+def talk(built: tuple[Path, str]) -> str:
+    return built[1]
+
+
+@pytest.fixture
+def files(user: User, built: tuple[Path, str]) -> User:
+    shutil.copytree(built[0], user.project, dirs_exist_ok=True)
+    return user
+
+
+def _fill(user: User) -> None:
     user.fine("context", "add", "work", "note", "An artifact")
     user.fine("context", "create", "current")
     user.fine("context", "activate", "current")
@@ -167,7 +188,6 @@ def files(user: User, talk: str) -> User:
     Path("words.json").write_text(json.dumps({"LOGIN": login.id, "CHARACTER": other}))
     user.fine("backup", "backup.db")
     user.fine("export", "--output", "export.jsonl")
-    return user
 
 
 def words_of(name: str, talk: str) -> list[str]:
@@ -217,6 +237,8 @@ def test_a_dry_run_changes_no_byte_and_never_asks(files: User, talk: str, name: 
 def test_what_changes_something_does_so_with_a_yes(files: User, talk: str, name: str) -> None:
     if name == "restore":
         files.append("more")
+    if name in ("workspace load", "workspace expire-stale"):
+        files.fine(*words_of(name, talk))  # notes where the project is now, and activity, which another a moment later does not
     before = state(files)
     files.fine(*words_of(name, talk), "--yes", "--json")
     assert (state(files) != before) == (name not in UNCHANGING)

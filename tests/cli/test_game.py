@@ -368,7 +368,7 @@ def test_a_terminal_follows_the_channel_to_another_game(tmp_path: Path, players:
     ana.press("2")
     ana.sees("3  Call out")
     with sojourn.open(f"sqlite:///{store}") as opened:
-        opened.games.swap("table", "The other")
+        opened.games.swap("table", "The other", policy=story_policy(timedelta(minutes=1)))
         assert "The other" in ana.sees("you are ana")
         ana.sees("3  Go down to the boat")
         ana.press("2")
