@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests use of Debian's or Ubuntu's packages, where it is not there and needs no password: a Chromium for the
-# console, PgBouncer, and Redis beside the Valkey of the wheel. No service is started, now or at the next boot.
+# console, PgBouncer, Redis beside the Valkey of the wheel, and the shells zsh and fish. No service is started, now or at the next boot.
 # Never fails: tests that miss one of them are reported as missing, and fail on CI.
 set -uo pipefail
 
@@ -19,6 +19,8 @@ found "${SOJOURN_CHROMIUM:-}" chromium chromium-browser google-chrome google-chr
     packages+=(chromium fonts-dejavu-core)
 found "${SOJOURN_PGBOUNCER:-}" pgbouncer || packages+=(pgbouncer)
 found "${SOJOURN_REDIS_BIN:-}" redis-server valkey-server || packages+=(redis-server)
+found zsh || packages+=(zsh)
+found fish || packages+=(fish)
 ((${#packages[@]})) || exit 0
 
 missing() {

@@ -1,7 +1,8 @@
 """``sojourn prompt``: shell code that shows in the prompt who you are.
 
 What it prints runs at each prompt and starts no Python while one stays in a directory and is the same session: the shell
-reads the pointer's file itself. Nothing that a file says is executed, and a label has only harmless characters.
+reads the pointer's file itself, and asks again after each ``sojourn`` that was typed in it. Nothing that a file says is
+executed, and a label has only harmless characters.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ EOF
     [ -n "$id" ] && __sojourn_label=$(command sojourn prompt --label 2>/dev/null)
   fi
   return $code
+}
+function sojourn {
+  __sojourn_place=''
+  command sojourn "$@"
 }
 """
 
@@ -75,6 +80,10 @@ function __sojourn_update --on-event fish_prompt
   set -g __sojourn_label ''
   test -n "$id"; and set -g __sojourn_label (command sojourn prompt --label 2>/dev/null)
   return $code
+end
+function sojourn --wraps sojourn
+  set -g __sojourn_place ''
+  command sojourn $argv
 end
 if not functions -q __sojourn_prompt
   functions -q fish_prompt; and functions -c fish_prompt __sojourn_prompt; or function __sojourn_prompt; echo '> '; end
@@ -134,7 +143,7 @@ def fill(_: str, parser: Parser) -> None:
     """Add what the command takes."""
     parser.description = (
         "Print shell code that shows in the prompt who you are: [role:name]. It starts no program while you stay in a\n"
-        "directory and are the same session. What changes elsewhere (a name, an end) shows when you change the directory."
+        "directory and are the same session. What others change (a name, an end) shows when you change the directory."
     )
     parser.examples(
         'eval "$(sojourn prompt bash)"         in ~/.bashrc\n'

@@ -5,8 +5,10 @@ A test that cannot run here is skipped; this is printed last, so that nobody tak
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from sojourn.engines import memory
 from sojourn.engines.contract import Capabilities
@@ -26,6 +28,15 @@ from sojourn.testing.servers import (
     find_redis,
 )
 
+
+def _program(name: str) -> str:
+    """Where a program is; tools/packages.sh installs it."""
+    found = shutil.which(name)
+    if found is None:
+        raise ServerMissingError(f"there is no {name} on the PATH. Install it: make test does, where it needs no password.")
+    return found
+
+
 _LOOKUPS: dict[str, Callable[[], object]] = {
     "PostgreSQL": find_postgres,
     "another one": find_other_postgres,
@@ -34,6 +45,8 @@ _LOOKUPS: dict[str, Callable[[], object]] = {
     "another": find_other_redis,
     "Chromium": find_chromium,
     "disk faults": find_compiler,
+    "zsh": partial(_program, "zsh"),
+    "fish": partial(_program, "fish"),
 }
 
 
