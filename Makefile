@@ -5,10 +5,13 @@
 
 VENV   ?= .venv
 PYTHON ?=
-JOBS   ?= 2
+JOBS   ?= 3
 ARGS   ?=
 
 BIN     := $(VENV)/bin
+# Tests at once: more than two processors have, since tests wait for servers and browsers more than they work. Files are begun in
+# the order of their names: with those of most tests first, the long ones with few tests would all come last.
+PYTEST  := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev
@@ -31,12 +34,12 @@ play: $(RUNTIME) ## the same, live: a console, a game to join, and five kinds of
 test: $(DEV) ## run all tests, with real servers and a real browser (minutes)
 	@tools/packages.sh
 	@status=0; \
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) || status=$$?; \
+	$(PYTEST) $(ARGS) || status=$$?; \
 	$(BIN)/python -m sojourn.testing; \
 	exit $$status
 
 quick: $(DEV) ## run the tests that take no time (under a minute)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not campaign" $(ARGS)
+	@$(PYTEST) -m "not slow and not campaign" $(ARGS)
 
 check: $(DEV) ## style, types, floors, generated files
 	$(BIN)/ruff check .
@@ -57,7 +60,7 @@ campaign: $(DEV) ## kill, cut and fill disks for a long time
 
 coverage: $(DEV) ## branches of core and kinds that the tests take
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --cov --cov-branch --cov-report=term tests/core tests/conversations tests/contexts tests/store $(ARGS)
+	@$(PYTEST) -q --cov --cov-branch --cov-report=term tests/core tests/conversations tests/contexts tests/store $(ARGS)
 
 lock: ## write requirements/*.txt anew (ARGS=--upgrade: with the newest versions)
 	@PYTHON="$(PYTHON)" tools/lock.sh $(ARGS)

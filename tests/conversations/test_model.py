@@ -23,6 +23,8 @@ import sojourn
 from sojourn import ConversationPolicy, Message, Messages
 from sojourn.testing.clocks import ManualClock
 
+pytestmark = pytest.mark.slow
+
 FOLD_ABOVE = 8
 
 

@@ -46,6 +46,8 @@ from sojourn.errors import EngineError, InvalidValueError
 from sojourn.shell.bridge import run_sync
 from sojourn.testing.clocks import START, ManualClock
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 PLACES: Final = range(6)

@@ -339,7 +339,7 @@ def test_a_server_that_was_away_for_long_is_found_again_at_once(blocking: bool) 
             with contextlib.suppress(UnavailableError):
                 await engine.load(TENANT, session)
                 break
-        assert time.monotonic() - back < 3
+        assert time.monotonic() - back < 6  # pauses that double would have been as long as it was away
         await engine.close()
 
     with postgres_server() as server:

@@ -14,6 +14,8 @@ import pytest
 import sojourn
 from sojourn.formats.openjarvis import import_openjarvis
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.formats.conftest import Handwritten
 

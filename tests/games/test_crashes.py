@@ -11,6 +11,8 @@ from sojourn import AsyncStore, ConflictError, GamePolicy, NotFoundError
 from sojourn.testing.simulation import RaceLostError, Scenario, Simulation, explore_crashes
 from tests.games.checking import Ledger, check, every_window_can_close, rows, shown
 
+pytestmark = pytest.mark.slow
+
 HERE, THERE, YONDER = "here", "there", "yonder"
 PEOPLE = ("ann", "bob")
 

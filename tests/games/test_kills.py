@@ -19,6 +19,8 @@ import pytest
 
 from sojourn.testing.servers import ServerMissingError, postgres_server, redis_server
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 

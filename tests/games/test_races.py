@@ -30,6 +30,8 @@ from sojourn.kinds.games.record import View
 from sojourn.testing.simulation import Operation, RaceLostError, Simulation, explore
 from tests.games.checking import Ledger, check, every_window_can_close, shown
 
+pytestmark = pytest.mark.slow
+
 HERE = "here"
 SEEDS = 400
 MANY = pytest.mark.parametrize("seeds", [SEEDS, pytest.param(range(SEEDS, 6000), marks=pytest.mark.campaign, id="campaign")])

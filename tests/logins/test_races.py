@@ -23,6 +23,8 @@ from sojourn import (
 )
 from sojourn.testing.simulation import Outcome, RaceLostError, Scenario, Simulation, explore, explore_crashes
 
+pytestmark = pytest.mark.slow
+
 OWN: Final = "a-secret-of-the-caller-0123456789-abcdefgh"
 CAP: Final = LoginPolicy(max_per_user=1)
 

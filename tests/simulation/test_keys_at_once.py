@@ -20,6 +20,8 @@ from sojourn.kinds.logins import revocation
 from sojourn.testing.places import Directory, MemoryPlaces
 from sojourn.testing.simulation import RaceLostError, Simulation, explore, explore_crashes
 
+pytestmark = pytest.mark.slow
+
 SEEDS: Final = 8
 MANY: Final = pytest.mark.parametrize("times", [1, pytest.param(40, marks=pytest.mark.campaign, id="campaign")])
 MINUTE: Final = timedelta(minutes=1)

@@ -12,6 +12,8 @@ from sojourn import AsyncGames, ConflictError, Game, NotFoundError, SojournError
 from sojourn.testing.simulation import Outcome, Simulation, explore, explore_crashes
 from tests.simulation.test_keys_at_once import CASES, DIFFERENT, LATER, POLICIES, Room, identity
 
+pytestmark = pytest.mark.slow
+
 HERE: Final = "here"
 THERE: Final = "there"
 

@@ -109,13 +109,12 @@ def told(running: subprocess.Popen[str], line: str) -> None:
     running.stdin.flush()
 
 
-def until(condition: Callable[[], bool]) -> float:
-    """Wait for what another process does; how long it took."""
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
     began = monotonic()
     while not condition():
         assert monotonic() - began < PATIENCE, "it never came about"
         sleep(0.005)
-    return monotonic() - began
 
 
 @pytest.mark.parametrize(("count", "name"), [(PROCESSES, ()), (6, ("lead",))], ids=["generated names", "one name"])
@@ -176,9 +175,7 @@ def holder(id: str, *, every: float = 30, child: str = "none") -> Iterator[tuple
 
 
 @pytest.mark.parametrize("child", ["none", "fork", "start"])
-def test_a_killed_holder_is_seen_as_lost_within_a_second_and_its_claims_are_free(
-    project: Path, child: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_killed_holder_is_seen_as_lost_at_the_next_look_and_its_claims_are_free(project: Path, child: str) -> None:
     with sojourn.open() as store:
         kind = store.workspaces
         one, two = kind.start("implementer", "one"), kind.start("implementer", "two")
@@ -188,9 +185,8 @@ def test_a_killed_holder_is_seen_as_lost_within_a_second_and_its_claims_are_free
                 kind.claim(two.id, "src/a.py")
             assert state(kind, one.id) == "active"
             running.kill()
-            took = until(lambda: state(kind, one.id) == "lost")
-            record_property("seconds until it was seen", took)
-            assert took < 1
+            running.wait(PATIENCE)
+            assert state(kind, one.id) == "lost"
             assert kind.claim(two.id, "src/a.py").fence == 2
             assert kind.count_active() == {"implementer": 1}
             assert kind.heartbeat(one.id).state == "active"

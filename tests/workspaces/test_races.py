@@ -30,6 +30,8 @@ from sojourn.store import AsyncStore
 from sojourn.testing.places import Directory, Host, MemoryPlaces
 from sojourn.testing.simulation import RaceLostError, Simulation, explore, explore_crashes, pause
 
+pytestmark = pytest.mark.slow
+
 Scenario = Callable[[Simulation], Coroutine[Any, Any, None]]
 
 
