@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from sojourn.engines.postgres.aio import AsyncPostgresEngine
-from sojourn.engines.postgres.attempts import Attempts, is_passing
+from sojourn.engines.postgres.attempts import Attempts, advice
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.errors import UnavailableError
 from sojourn.shell.bridge import run_sync
@@ -56,11 +56,11 @@ def reach(url: str, timeout: float, *, blocking: bool) -> None:
 def test_a_server_that_is_not_there_is_told_at_once(url: str, said: str, blocking: bool) -> None:
     with pytest.raises(UnavailableError, match=said) as caught:
         reach(url, LONG, blocking=blocking)
-    assert "Is the server up?" in str(caught.value)
+    assert "Is the server up, and this its address?" in str(caught.value)
 
 
 def test_who_is_not_let_in_is_told_at_once_and_why(small: Server, blocking: bool) -> None:
-    with pytest.raises(UnavailableError, match='let nobody in: database "postgresx" does not exist') as caught:
+    with pytest.raises(UnavailableError, match='FATAL:  database "postgresx" does not exist') as caught:
         reach(f"{small.url}x", LONG, blocking=blocking)
     assert "Check user, password and database." in str(caught.value)
 
@@ -72,7 +72,7 @@ def test_of_several_servers_one_may_take_over_so_there_is_something_to_wait_for(
 
 def test_a_server_that_is_full_is_waited_for(small: Server, blocking: bool) -> None:
     held = [psycopg.connect(small.url) for _ in range(3)]
-    with pytest.raises(UnavailableError, match=r"let nobody in: .*(too many clients|connection slots).* Try again"):
+    with pytest.raises(UnavailableError, match=r"FATAL:  .*(too many clients|connection slots).* Try again"):
         reach(small.url, 0.2, blocking=blocking)
 
     class Freed(logging.Handler):
@@ -108,6 +108,44 @@ def test_an_attempt_that_was_made_says_so_and_a_good_one_clears_the_bad() -> Non
     assert attempts.failure is None
 
 
-@pytest.mark.parametrize("said", ["the database system is starting up", "sorry, too many clients already"])
-def test_what_passes(said: str) -> None:
-    assert is_passing(f'connection to server at "::1", port 5432 failed: FATAL:  {said}')
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FATAL:  the database system is starting up",
+        "FATAL:  sorry, too many clients already",
+        "FATAL:  no more connections allowed (max_client_conn)",
+        "FATAL:  server login has been failing, try again later (server_login_retry)",
+        "FATAL:  das Datenbanksystem startet",
+        "server closed the connection unexpectedly",
+    ],
+)
+def test_what_passes_is_waited_for(said: str) -> None:
+    assert advice(f'connection to server at "connection refused", port 5432 failed: {said}') is None
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ('FATAL:  password authentication failed for user "starting up"', "Check user"),
+        ('FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "x", database "y", no encryption', "Check user"),
+        ("No such file or directory", "Is the server up"),
+        ("server does not support SSL, but SSL was required", "Check the URL"),
+    ],
+)
+def test_what_does_not_pass_is_told_with_what_to_do(said: str, what: str) -> None:
+    assert what in (advice(f'connection to server on socket "/recovery/.s.PGSQL.5432" failed: {said}') or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "several"),
+    [
+        ("postgresql://a,b/db", True),
+        ("postgresql:///db?hostaddr=127.0.0.1,127.0.0.2", True),
+        ("postgresql:///db?service=theirs", True),
+        ("postgresql://a/db", False),
+    ],
+)
+def test_several_servers_are_waited_for(url: str, several: bool) -> None:
+    attempts = Attempts(url, threading.Event())
+    attempts.failure = psycopg.OperationalError("Connection refused")
+    assert attempts.hopeless is not several

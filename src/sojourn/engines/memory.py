@@ -563,11 +563,12 @@ class MemoryEngine:
         state = self._open()
         found: list[tuple[int, Hit]] = []
         with state.lock:
+            heirs = self._heirs(query)
             for kept in state.sessions.values():
                 draft = kept.draft
                 if not _is_sought(draft, query) or draft.state == "pending":
                     continue
-                holders = self._holders(draft, query)
+                holders = [(draft.last_sequence, draft.id)] if draft.state != "deleted" else heirs.get(draft.row, [])
                 for line in state.logs[draft.row].values():
                     entry = line.entry
                     holder = next((session for through, session in holders if entry.sequence <= through), None)
@@ -582,18 +583,15 @@ class MemoryEngine:
         found.sort(key=lambda item: item[0], reverse=True)
         return [hit for _, hit in found[: query.limit]]
 
-    def _holders(self, draft: Draft, query: SearchQuery) -> builtins.list[tuple[int, str]]:
-        """In which sessions entries of a log are found, and through which sequence; the first that has an entry counts."""
-        if draft.state != "deleted":
-            return [(draft.last_sequence, draft.id)]
-        forks = [
-            (fork.row, through, fork.id)
-            for fork in (kept.draft for kept in self._state.by_row.values())
-            if _is_sought(fork, query) and fork.state not in ("deleted", "pending")
-            for log, through in fork.lineage
-            if log == draft.row
-        ]
-        return [(through, session) for _, through, session in sorted(forks)]
+    def _heirs(self, query: SearchQuery) -> dict[int, builtins.list[tuple[int, str]]]:
+        """By log, for those whose session is deleted: through which sequence forks share it, and which, the oldest first."""
+        found: dict[int, builtins.list[tuple[int, str]]] = {}
+        for _, kept in sorted(self._state.by_row.items()):
+            fork = kept.draft
+            if fork.lineage and fork.state not in ("deleted", "pending") and _is_sought(fork, query):
+                for log, through in fork.lineage:
+                    found.setdefault(log, []).append((through, fork.id))
+        return found
 
     async def index(self, limit: int) -> int:
         """Nothing to do: search reads the entries themselves."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -9,19 +11,18 @@ from typing import Final, Protocol
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-FATAL: Final = "FATAL:"
-"""What stands before the words with which a server sends somebody away; the same in every language but its own."""
+_NAMES: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+"""Hosts, users and databases in an error's words: they may be called anything."""
 
-_PASSING: Final = (
-    "starting up",
-    "shutting down",
-    "terminating",
-    "recovery",
-    "standby",
-    "read-only",
-    "too many",
-    "connection slots",
+_NOBODY_THERE: Final = ("connection refused", "failed to resolve", "no such file or directory")
+_NOT_LET_IN: Final = (
+    "password authentication failed",
+    "no password supplied",
+    "does not exist",
+    "pg_hba.conf",
+    "not permitted",
 )
+_WRONG_URL: Final = ("definition of service", "does not support ssl", "certificate")
 
 
 class Signal(Protocol):
@@ -38,7 +39,7 @@ class Attempts:
     def __init__(self, url: str, made: Signal) -> None:
         self.failure: Exception | None = None
         self._made = made
-        self._several = "," in str(conninfo_to_dict(url).get("host") or "")
+        self._several = _names_several(url)
 
     @contextmanager
     def one(self) -> Generator[None]:
@@ -55,11 +56,12 @@ class Attempts:
 
     @property
     def hopeless(self) -> bool:
-        """Whether there is nothing to wait for, as far as the last attempt tells.
+        """Whether waiting would not help, as far as the last attempt tells.
 
-        A server that is starting or full may have room in a moment; of several, another may be about to take over.
+        Only what is known is hopeless: a server, or a pooler before it, that is starting or full says so in many words, and in
+        many languages. Of several servers, another may be about to take over.
         """
-        return self.failure is not None and not self._several and not is_passing(str(self.failure))
+        return self.failure is not None and not self._several and advice(str(self.failure)) is not None
 
     def check(self) -> None:
         """Raises the last attempt's error; the pool keeps the first one, so this is another of the same words."""
@@ -67,6 +69,21 @@ class Attempts:
             raise psycopg.OperationalError(str(self.failure)) from None
 
 
-def is_passing(text: str) -> bool:
-    """Whether a server that sends somebody away may let them in a little later."""
-    return any(words in text for words in _PASSING)
+def advice(text: str) -> str | None:
+    """What to do about an attempt that failed with these words; None where it may go well a little later."""
+    text = _NAMES.sub("", text).lower()
+    if any(words in text for words in _NOBODY_THERE):
+        return "Is the server up, and this its address?"
+    if any(words in text for words in _NOT_LET_IN):
+        return "Check user, password and database."
+    if any(words in text for words in _WRONG_URL):
+        return "Check the URL."
+    return None
+
+
+def _names_several(url: str) -> bool:
+    """Whether there may be several servers behind a URL; a service may name any number."""
+    known = conninfo_to_dict(url)
+    if known.get("service") or os.environ.get("PGSERVICE"):
+        return True
+    return "," in str(known.get("host") or known.get("hostaddr") or os.environ.get("PGHOST") or "")

@@ -321,10 +321,15 @@ begin atomic
   ) part;
 end;
 
--- The index word that stands for one owner's entries of a kind, so that a search among them does not walk through everybody's.
--- It begins with a private-use character, so no word of a text is one.
+-- The index word that stands for one owner's entries of a kind or, without an owner, for all of that kind of a tenant, so that a
+-- search among them does not walk through everybody's. It begins with a private-use character, so no word of a text is one; that
+-- two may be the same matters not, since what is found is looked at.
 create function sojourn_owner_word(tenant text, kind text, owner text) returns text language sql immutable
-return chr(57344) || md5(tenant || chr(31) || kind || chr(31) || coalesce(owner, ''));
+return chr(57344) || left(md5(tenant || chr(31) || kind || chr(31) || coalesce(owner, '')), 16);
+
+-- The words of a session's entry: those of its text, and those it is looked for among.
+create function sojourn_words_of(words text[], tenant text, kind text, owner text) returns tsvector language sql immutable
+return array_to_tsvector(words || sojourn_owner_word(tenant, kind, owner) || sojourn_owner_word(tenant, kind, null));
 
 -- Carry out a group of batches in one transaction: lock, read the clock, decide every batch in turn, then write.
 --
@@ -1082,7 +1087,7 @@ begin
   end if;
   if f.worded and places is not null then
     insert into sojourn_word (number, log, sequence, words)
-    select e.found, e.log, e.sequence, array_to_tsvector(given.words || sojourn_owner_word(s.tenant, s.kind, s.owner))
+    select e.found, e.log, e.sequence, sojourn_words_of(given.words, s.tenant, s.kind, s.owner)
     from (
       select w.words, places[w.ordinality::integer] as place
       from json_populate_recordset(null::sojourn_new_entry, entries) with ordinality w

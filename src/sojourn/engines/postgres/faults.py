@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from sojourn.engines.postgres.attempts import FATAL, is_passing
+from sojourn.engines.postgres.attempts import advice
 from sojourn.engines.postgres.limits import UnconfirmedError
 from sojourn.errors import (
     ClosedError,
@@ -69,11 +69,8 @@ def _lost(error: Exception, where: str, *, committing: bool, key: str | None) ->
         return OutcomeUnknownError(
             f"{where}: the connection broke in a commit: {_first_line(error)}.", hint=_ASK_AGAIN, key=key
         )
-    what, fatal, said = _first_line(error).partition(FATAL)
-    if not fatal:
-        return UnavailableError(f"{where} cannot be reached: {what}.", hint=f"{_NOTHING} Is the server up? Then try again.")
-    hint = "Try again." if is_passing(said) else "Check user, password and database."
-    return UnavailableError(f"{where} let nobody in: {said.strip()}.", hint=f"{_NOTHING} {hint}")
+    what = _first_line(error)
+    return UnavailableError(f"{where} cannot be reached: {what}.", hint=f"{_NOTHING} {advice(what) or 'Try again.'}")
 
 
 def _refused(error: Exception, state: str, where: str) -> SojournError:

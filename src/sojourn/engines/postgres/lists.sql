@@ -57,7 +57,8 @@ $$;
 --
 -- Of words that more than 2,000 entries have, most likely there are enough among the newest 20,000 entries, so those are looked
 -- through first, one by one, and what the index has found is fetched only when they had too few: the second half of a union is
--- not begun while its first half gives as many rows as are taken.
+-- not begun while its first half gives as many rows as are taken. That the rows come in order rests on plain nested loops in one
+-- process: sojourn_holder is not to be marked parallel safe.
 create function sojourn_search(
   wanted text, of_tenant text, of_kind text, of_owner text, of_topic text, of_types text[], most integer, tail integer
 ) returns table (
@@ -74,15 +75,11 @@ as $$
 declare
   asked tsquery := wanted::tsquery;
   mine tsquery := quote_literal(sojourn_owner_word(of_tenant, of_kind, of_owner))::tsquery;
-  sought tsquery := asked;
+  sought tsquery := asked && mine;
   newest bigint;
 begin
-  if of_owner is not null then
-    if exists (select from sojourn_word w where w.words @@ (select mine) offset 2000) then
-      sought := asked && mine;
-    else
-      sought := mine;
-    end if;
+  if of_owner is not null and not exists (select from sojourn_word w where w.words @@ (select mine) offset 2000) then
+    sought := mine;
   end if;
   if exists (select from sojourn_word w where w.words @@ (select sought) offset 2000) then
     newest := (select w.number from sojourn_word w order by w.number desc offset 20000 limit 1);
@@ -94,7 +91,7 @@ begin
     from (
       (
         select w.number, w.log, w.sequence from sojourn_word w
-        where w.number > newest and ts_match_vq(w.words, asked)
+        where w.number > newest and ts_match_vq(w.words, sought)
         order by w.number desc offset 0
       )
       union all

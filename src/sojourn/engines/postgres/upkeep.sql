@@ -202,9 +202,9 @@ set jit = off
 as $$
 begin
   insert into sojourn_word (number, log, sequence, words)
-  select there.found, there.log, there.sequence, array_to_tsvector(there.words)
+  select there.found, there.log, there.sequence, there.words
   from (
-    select e.found, e.log, e.sequence, g.words || sojourn_owner_word(s.tenant, s.kind, s.owner) as words
+    select e.found, e.log, e.sequence, sojourn_words_of(g.words, s.tenant, s.kind, s.owner) as words
     from json_to_recordset(given) g (log bigint, sequence bigint, words text[])
       join sojourn_entry e on e.log = g.log and e.sequence = g.sequence and e.text is not null
       join sojourn_session s on s.n = e.log
