@@ -217,7 +217,7 @@ async def _patiently(engine: Engine, session: str, key: str) -> Answer:
 def test_which_settings_wait_for_the_standby(lonely: Pair, setting: str, lazy: bool, waits: bool) -> None:
     """``synchronous_commit`` up to ``local``, and a store with durability ``normal``, acknowledge what no standby has."""
     url = f"{lonely.url}&options=-csynchronous_commit%3D{setting}"
-    engine = run_sync(PostgresEngine.open(url, timeout=0.5, lazy=lazy))
+    engine = run_sync(PostgresEngine.open(url, timeout=1, lazy=lazy))
     if waits:
         with pytest.raises(OutcomeUnknownError):
             run_sync(made(engine))

@@ -140,7 +140,7 @@ def test_a_link_that_stalls_ends_within_our_time_limit(store_url: str, postgres:
     async def story() -> None:
         proxy, through = proxied(store_url, postgres)
         with proxy:
-            engine = await opened(through(), blocking=blocking, connections=2, timeout=0.5)
+            engine = await opened(through(), blocking=blocking, connections=2, timeout=1)
             session = await made(engine)
             proxy.stall("to_client")
             started = time.monotonic()
@@ -181,7 +181,7 @@ def test_a_commit_that_waits_too_long_for_a_lock_is_refused_and_not_done_later(s
     """The server gives up before we do, so it is known that nothing was stored."""
 
     async def story() -> None:
-        engine = await opened(store_url, blocking=blocking, timeout=0.5)
+        engine = await opened(store_url, blocking=blocking, timeout=1)
         session = await made(engine)
         with psycopg.connect(store_url) as blocker:
             blocker.execute("select 1 from sojourn_session for update")
@@ -216,7 +216,7 @@ def test_an_exhausted_pool_is_unavailable(store_url: str, blocking: bool) -> Non
     """Somebody has the only connection: who cannot have it in time is told so, and that nothing was stored."""
 
     async def story() -> None:
-        engine = await opened(store_url, blocking=blocking, connections=1, timeout=0.3)
+        engine = await opened(store_url, blocking=blocking, connections=1, timeout=1)
         session = await made(engine)
         pool: Any = engine._driver._pool  # type: ignore[attr-defined]  # whose only connection is taken here
         held = pool.getconn() if blocking else await pool.getconn()
@@ -326,7 +326,7 @@ def test_a_server_that_was_away_for_long_is_found_again_at_once(blocking: bool) 
     """However long it was away, a connection is tried for as long as somebody waits for one, and no more seldom with time."""
 
     async def story(server: Server) -> None:
-        engine = await opened(server.url, blocking=blocking, timeout=0.5)
+        engine = await opened(server.url, blocking=blocking, timeout=1)
         session = await made(engine)
         server.kill()
         away = time.monotonic()

@@ -536,7 +536,7 @@ async def test_a_lost_answer_is_found_by_asking_again(colour: Colour) -> None:
 @driven
 async def test_a_silent_server_is_given_up_in_time(colour: Colour) -> None:
     with FaultProxy("127.0.0.1", colour.port) as proxy:
-        engine = colour.open(url=proxy.url(colour.url), timeout=0.2)
+        engine = colour.open(url=proxy.url(colour.url), timeout=0.8)
         made = new_id()
         await done(engine, Create(made, "conversation"))
         proxy.stall("to_client")

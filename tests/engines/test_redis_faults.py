@@ -182,7 +182,7 @@ def test_a_server_that_stops_is_given_up_in_the_time_that_was_asked_for(colour: 
     """The time limit is ours: a read is unavailable, of a commit nobody knows, and afterwards its key tells."""
 
     async def body() -> None:
-        engine = colour.open(server.url, timeout=0.5)
+        engine = colour.open(server.url, timeout=1)
         made = await create(engine)
         await append(engine, made, "x")
         os.kill(server.pid, signal.SIGSTOP)
@@ -207,7 +207,7 @@ def test_a_server_that_stops_is_given_up_in_the_time_that_was_asked_for(colour: 
 def test_a_pool_that_is_used_up_says_so(server: Server) -> None:
     """Two connections at most, and both wait for a server that does not answer: the third is told before anything was sent."""
     with FaultProxy("127.0.0.1", server.port) as proxy:
-        engine = Colour(blocking=True).open(proxy.url(server.url), timeout=0.5, max_connections=2)
+        engine = Colour(blocking=True).open(proxy.url(server.url), timeout=1, max_connections=2)
         made = run_sync(create(engine))
         proxy.stall()
         outcomes: list[BaseException] = []

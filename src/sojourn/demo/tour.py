@@ -172,7 +172,7 @@ class Tour:
         try:
             kind.claim(second.id, "src/sensor.py")
         except LeaseHeldError as error:
-            self._line(f"{second.name} is told: {error.message}")
+            self._line(f"refused: {error.message}")
             self._check(error.holder == first.id, "somebody else has the claim")
         else:
             self._check(False, "two have claims that overlap")
