@@ -243,6 +243,42 @@ def test_search_goes_by_the_words(store: Store) -> None:
     assert max(passed_over, default=0) <= 4 * EACH, "what is found leads to its sessions, not all of them to it"
 
 
+def test_a_search_that_was_planned_while_there_was_nothing_goes_by_number_ever_after(store: Store) -> None:
+    """A connection keeps its plans. The newest come first and alone, without what else has the words being sorted."""
+    with psycopg.connect(store.server.url, autocommit=True) as connection:
+        connection.execute("create schema early")
+    engine = run_sync(PostgresEngine.open(f"{store.server.url}?options=-csearch_path%3Dearly", connections=1))
+    early = Store(store.server, engine)
+
+    def search(word: str, owner: str | None = None) -> list[tuple[str, int]]:
+        hits = run_sync(engine.search(SearchQuery(TENANT, KIND, (word,), owner=owner)))
+        return [(hit.session, hit.entry.sequence) for hit in hits]
+
+    for owner in (None, "somebody"):
+        assert [search("common", owner) for _ in range(TIMES)] == [[]] * TIMES
+    said = tuple(NewEntry("line", text=f"common {'rare' if place == 3 else 'word'}") for place in range(60))
+    for number in range(80):
+        home = f"person {number}"
+        made = new_id(home, tenant=TENANT)
+        early.commit(home, Create(made, KIND, home, entries=said, search="commit"))
+        early.sessions.append(made)
+    fork, parent = new_id("person 79", tenant=TENANT), early.sessions[-1]
+    early.commit("person 79", Create(fork, KIND, "person 79", base=(parent, 30)))
+    early.commit("person 79", Delete(parent))
+    with early.plans() as lines:
+        newest = search("common")
+        assert newest == [(fork, 30 - place) for place in range(20)]
+        assert search("common", "person 78") == [(early.sessions[78], 60 - place) for place in range(20)]
+        assert search("rare") == [(fork, 4), *((early.sessions[78 - place], 4) for place in range(19))]
+    walked, used = seen(lines)
+    text = "\n".join(lines)
+    assert not walked, text
+    assert {name for name in used if name.startswith("sojourn_session")} == {"sojourn_session_pkey"}, text
+    assert "sojourn_word_words" in used
+    assert "never executed" in text, "the words were looked up in the index for nothing"
+    run_sync(engine.close())
+
+
 def test_an_owner_of_many_entries_and_one_of_few_find_the_same(store: Store) -> None:
     """One is looked up by the words and the owner together, the other alone (`sojourn_search`)."""
     said = tuple(f"said {place} {'rarely' if place == 1200 else 'often'}" for place in range(2100))

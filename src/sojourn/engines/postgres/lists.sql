@@ -33,24 +33,31 @@ exception when others then
 end $$;
 
 -- The session in which an entry is found: the one that wrote it or, when that one is deleted, the oldest fork that shares it.
+-- Each offset 0 has the planner go by number, and never walk the sessions by their states.
 create function sojourn_holder(
   writer sojourn_session, of_sequence bigint, of_kind text, of_owner text
 ) returns table (id text) language sql stable
 as $$
-  select s.id from sojourn_session s
-  where s.state in ('active', 'ended', 'archived') and s.n = case
-    when writer.state <> 'deleted' then writer.n
-    else (
-      select h.session from sojourn_share h join sojourn_session f on f.n = h.session
-      where h.log = writer.n and h.through >= of_sequence and f.state in ('active', 'ended', 'archived')
-        and f.kind = of_kind and (of_owner is null or f.owner = of_owner)
-      order by h.session limit 1
-    ) end
+  select s.id from (
+    select s.id, s.state from sojourn_session s
+    where s.n = case
+      when writer.state <> 'deleted' then writer.n
+      else (
+        select h.session from sojourn_share h
+          cross join lateral (select f.state, f.kind, f.owner from sojourn_session f where f.n = h.session offset 0) f
+        where h.log = writer.n and h.through >= of_sequence and f.state in ('active', 'ended', 'archived')
+          and f.kind = of_kind and (of_owner is null or f.owner = of_owner)
+        order by h.session limit 1
+      ) end
+    offset 0
+  ) s
+  where s.state in ('active', 'ended', 'archived')
 $$;
 
 -- Entries with these words that are indexed, and those that wait for the index, which the caller looks through: of each the
 -- newest, in no order. Each offset 0 has the planner begin with the words, and with what waits (it is few, whatever is
--- expected), and never walk the sessions for their owner.
+-- expected), go from there by number, and never walk the sessions of an owner or a tenant. Sorting is forbidden where an index
+-- has the order; what the index of words has found can only be sorted.
 --
 -- The beginning of a word makes the index gather everybody's entries with such a word, however few are the owner's. An owner of
 -- no more than 2,000 entries is therefore looked up alone, and the words are looked for in what that gives.
@@ -67,6 +74,7 @@ create function sojourn_search(
 ) language plpgsql stable
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_sort = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
@@ -82,7 +90,7 @@ begin
     sought := mine;
   end if;
   if exists (select from sojourn_word w where w.words @@ (select sought) offset 2000) then
-    newest := (select w.number from sojourn_word w order by w.number desc offset 20000 limit 1);
+    newest := (select max(w.number) from sojourn_word w) - 20000;
   end if;
   return query
   (
@@ -96,18 +104,22 @@ begin
       )
       union all
       (
-        select w.number, w.log, w.sequence from sojourn_word w
-        where w.words @@ (select sought) and ts_match_vq(w.words, asked) and (newest is null or w.number <= newest)
+        select w.number, w.log, w.sequence from (
+          select w.number, w.log, w.sequence from sojourn_word w
+          where w.words @@ (select sought) and ts_match_vq(w.words, asked) and (newest is null or w.number <= newest)
+          offset 0
+        ) w
         order by w.number desc offset 0
       )
     ) w
       cross join lateral (
-        select s.id, e.* from sojourn_session writer
-          join sojourn_entry e on e.log = w.log and e.sequence = w.sequence
-          cross join lateral sojourn_holder(writer, w.sequence, of_kind, of_owner) s
-        where writer.n = w.log and writer.tenant = of_tenant and writer.kind = of_kind
-          and (of_owner is null or writer.owner = of_owner) and (of_topic is null or e.topic = of_topic)
-          and (of_types is null or e.type = any (of_types))
+        select s.id, e.* from (select s as writer from sojourn_session s where s.n = w.log offset 0) o
+          cross join lateral (
+            select e.* from sojourn_entry e where e.log = w.log and e.sequence = w.sequence offset 0
+          ) e
+          cross join lateral sojourn_holder(o.writer, w.sequence, of_kind, of_owner) s
+        where (o.writer).tenant = of_tenant and (o.writer).kind = of_kind and (of_owner is null or (o.writer).owner = of_owner)
+          and (of_topic is null or e.topic = of_topic) and (of_types is null or e.type = any (of_types))
         offset 0
       ) e
     limit most
