@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -113,8 +113,17 @@ def blocking(request: pytest.FixtureRequest) -> bool:
 # -- a standby that has everything -----------------------------------------------------------------------------------
 
 
+def until_it_hits(fail_over: Callable[[], int]) -> None:
+    """Some time a kill meets somebody who waits for an answer; on a busy machine not each one does."""
+    assert any(fail_over() for _ in range(5)), "the kills hit nothing"
+
+
 def test_with_a_synchronous_standby_nothing_acknowledged_is_lost() -> None:
     """Threads append with keys, the primary is killed, the standby takes over, and the threads go on with the same store."""
+    until_it_hits(threads_go_on)
+
+
+def threads_go_on() -> int:
     with pair(synchronous=True) as servers:
         engine = run_sync(PostgresEngine.open(servers.url, timeout=WITHIN))
         with Load(engine, 6) as load:
@@ -122,17 +131,20 @@ def test_with_a_synchronous_standby_nothing_acknowledged_is_lost() -> None:
             servers.fail_over()
             load.go_on(200)
         load.check()
-        assert sum(load.again) > 0, "the kill hit nothing"
         for session, keys in zip(load.sessions, load.acknowledged, strict=True):
             for key in keys[::10]:
                 assert run_sync(append(engine, session, key)).replayed
         load.check()
         run_sync(engine.close())
+    return sum(load.again)
 
 
 def test_tasks_go_on_with_the_server_that_took_over() -> None:
     """The same under an event loop."""
+    until_it_hits(tasks_go_on)
 
+
+def tasks_go_on() -> int:
     moved, over = asyncio.Event(), asyncio.Event()
 
     async def work(engine: Engine, session: str, done: list[str]) -> int:
@@ -148,7 +160,7 @@ def test_tasks_go_on_with_the_server_that_took_over() -> None:
             moved.set()
         return again
 
-    async def story(servers: Pair) -> None:
+    async def story(servers: Pair) -> int:
         engine = await AsyncPostgresEngine.open(servers.url, timeout=WITHIN)
         done: dict[str, list[str]] = {await made(engine): [] for _ in range(20)}
         working = asyncio.gather(*(work(engine, session, keys) for session, keys in done.items()))
@@ -163,13 +175,14 @@ def test_tasks_go_on_with_the_server_that_took_over() -> None:
         await asyncio.to_thread(servers.fail_over)
         await go_on(200)
         over.set()
-        assert sum(await working) > 0, "the kill hit nothing"
+        hit = sum(await working)
         for session, keys in done.items():
             assert await texts(engine, session) == keys
         await engine.close()
+        return hit
 
     with pair(synchronous=True) as servers:
-        asyncio.run(story(servers))
+        return asyncio.run(story(servers))
 
 
 def test_a_commit_that_no_standby_confirmed_is_not_acknowledged(blocking: bool) -> None:
