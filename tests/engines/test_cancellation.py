@@ -13,7 +13,8 @@ import pytest
 
 import sojourn
 from sojourn.engines.bell import Bell
-from sojourn.engines.postgres.aio import AsyncPostgresEngine
+from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
+from sojourn.engines.postgres.settings import settings_of
 
 MOMENTS = range(8)
 """Turns of the event loop between what a task waits for and its cancellation."""
@@ -47,6 +48,32 @@ def test_a_waiter_that_is_cancelled_when_the_bell_rings_is_cancelled(turns: int)
         return await cancelled(task, turns)
 
     assert asyncio.run(story()) or turns < max(MOMENTS), "it never ended by itself"
+
+
+@pytest.mark.parametrize("turns", MOMENTS)
+def test_who_is_cancelled_while_a_store_is_opened_is_cancelled(store_url: str, turns: int) -> None:
+    """In the moment in which the pool has its first connection."""
+
+    async def story() -> None:
+        driver = AsyncDriver(settings_of(store_url))
+        pool: Any = driver._pool  # which is held up, so that it is waited for, and whose event says when it is ready
+        configure, go_on = pool._configure, asyncio.Event()
+
+        async def later(connection: Any) -> None:
+            await go_on.wait()
+            await configure(connection)
+
+        pool._configure = later
+        task = asyncio.create_task(driver.open())
+        while pool._pool_full_event is None:  # noqa: ASYNC110  # there is nothing to wait for it by
+            await asyncio.sleep(0)
+        ready = pool._pool_full_event
+        go_on.set()
+        await ready.wait()
+        await cancelled(task, turns)
+        await driver.close()
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("turns", MOMENTS)

@@ -43,6 +43,12 @@ MOST_LOADS: Final = 512
 Pool = AsyncConnectionPool[AsyncTimedConnection]
 
 
+def _cancellations() -> int:
+    """How often the task that runs was cancelled. On Python 3.11 the pool forgets it when what it waits for comes just then."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 class AsyncDriver:
     """Statements and waiting for one event loop."""
 
@@ -91,7 +97,7 @@ class AsyncDriver:
 
     async def open(self) -> None:
         """See `Driver.open`."""
-        limit = time.monotonic() + self.settings.timeout
+        limit, before = time.monotonic() + self.settings.timeout, _cancellations()
         try:
             await self._pool.open()
             with suppress(TimeoutError):
@@ -104,6 +110,8 @@ class AsyncDriver:
             except PoolTimeout:
                 self._attempts.check()
                 raise
+            if _cancellations() > before:
+                raise asyncio.CancelledError
             self._opened = True
         except BaseException as error:
             await self._pool.close()
@@ -147,18 +155,13 @@ class AsyncDriver:
             raise translate(error, self.where) from error
 
     async def _given(self) -> AsyncTimedConnection:
-        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long.
-
-        On Python 3.11 it also forgets that a task was cancelled in the moment in which it gives it a connection.
-        """
-        limit = time.monotonic() + self.settings.timeout
-        task = asyncio.current_task()
-        before = 0 if task is None else task.cancelling()
+        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long."""
+        limit, before = time.monotonic() + self.settings.timeout, _cancellations()
         while True:
             left = limit - time.monotonic()
             try:
                 connection = await self._pool.getconn(min(left, PATIENCE))
-                if task is not None and task.cancelling() > before:
+                if _cancellations() > before:
                     await self._pool.putconn(connection)
                     raise asyncio.CancelledError
                 return connection
