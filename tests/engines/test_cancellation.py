@@ -15,6 +15,9 @@ import sojourn
 from sojourn.engines.bell import Bell
 from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
 from sojourn.engines.postgres.settings import settings_of
+from sojourn.errors import UnavailableError
+from sojourn.testing.faults import FaultProxy
+from sojourn.testing.servers import Server
 
 MOMENTS = range(8)
 """Turns of the event loop between what a task waits for and its cancellation."""
@@ -94,3 +97,19 @@ def test_a_reader_that_is_cancelled_when_it_gets_a_connection_is_cancelled(store
         await engine.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("later", [0.0, 0.3, 1.2])
+def test_a_program_that_did_not_close_its_store_ends(store_url: str, postgres: Server, later: float) -> None:
+    """Also while the pool tries to connect to a server that does not answer."""
+
+    async def story() -> None:
+        engine = await AsyncPostgresEngine.open(proxy.url(store_url), connections=2, timeout=1)
+        proxy.stall("to_client")
+        with pytest.raises(UnavailableError):
+            await engine.tip()
+        await asyncio.sleep(later)  # the pool may be trying, or resting from it
+
+    with FaultProxy("127.0.0.1", postgres.port) as proxy:
+        asyncio.run(story())

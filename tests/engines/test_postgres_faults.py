@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psycopg
 import pytest
@@ -27,6 +26,8 @@ from sojourn.shell.bridge import run_sync
 from sojourn.testing.faults import FaultProxy
 from sojourn.testing.servers import Server, postgres_server
 
+T = TypeVar("T")
+
 TENANT, HOME = "t", "home"
 STEP = 7
 """Of the bytes of a commit, every so many is where a link is cut; the campaign takes every one."""
@@ -41,15 +42,40 @@ def blocking(request: pytest.FixtureRequest) -> bool:
 
 
 def drive(coroutine: Coroutine[Any, Any, None], *, blocking: bool) -> None:
+    """Run a test's story, and close what it has opened however it ends: the next test must not hear of it."""
+
+    async def whole() -> None:
+        try:
+            await coroutine
+        finally:
+            while _OPEN:
+                await _OPEN.pop().close()
+
     if blocking:
-        run_sync(coroutine)
+        run_sync(whole())
     else:
-        asyncio.run(coroutine)
+        asyncio.run(whole())
+
+
+_OPEN: list[Engine] = []
 
 
 async def opened(url: str, *, blocking: bool, **settings: Any) -> PostgresEngine:
     kind = PostgresEngine if blocking else AsyncPostgresEngine
-    return await kind.open(url, **settings)
+    engine = await kind.open(url, **settings)
+    _OPEN.append(engine)
+    return engine
+
+
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """The result, asked for until it comes, as a program would that gives each try a second."""
+    limit = time.monotonic() + 30
+    while True:
+        try:
+            return await ask()
+        except (UnavailableError, OutcomeUnknownError):
+            if time.monotonic() > limit:
+                raise
 
 
 async def made(engine: Engine) -> str:
@@ -107,7 +133,6 @@ async def cut_everywhere(url: str, server: Server, direction: Direction, step: i
             for turn in range(6):  # the connection is a new one: prepared again
                 await engine.load(TENANT, f"nobody {turn}")
         assert await texts(engine, session) == kept
-        await engine.close()
         return unknown, size
 
 
@@ -140,8 +165,8 @@ def test_a_link_that_stalls_ends_within_our_time_limit(store_url: str, postgres:
     async def story() -> None:
         proxy, through = proxied(store_url, postgres)
         with proxy:
-            engine = await opened(through(), blocking=blocking, connections=2, timeout=1)
-            session = await made(engine)
+            engine = await answered(lambda: opened(through(), blocking=blocking, connections=2, timeout=1))
+            session = await answered(lambda: made(engine))
             proxy.stall("to_client")
             started = time.monotonic()
             with pytest.raises(OutcomeUnknownError) as unknown:
@@ -153,9 +178,8 @@ def test_a_link_that_stalls_ends_within_our_time_limit(store_url: str, postgres:
                 await engine.tip()
             assert time.monotonic() - started < 30
             proxy.heal()
-            assert (await append(engine, session, "k")).replayed
-            assert await texts(engine, session) == ["k"]
-            await engine.close()
+            assert (await answered(lambda: append(engine, session, "k"))).replayed
+            assert await answered(lambda: texts(engine, session)) == ["k"]
 
     drive(story(), blocking=blocking)
 
@@ -169,7 +193,6 @@ def test_a_slow_link_is_waited_for_within_the_limit(store_url: str, postgres: Se
             session = await made(engine)
             await append(engine, session, "a")
             assert await texts(engine, session) == ["a"]
-            await engine.close()
 
     drive(story(), blocking=blocking)
 
@@ -181,23 +204,22 @@ def test_a_commit_that_waits_too_long_for_a_lock_is_refused_and_not_done_later(s
     """The server gives up before we do, so it is known that nothing was stored."""
 
     async def story() -> None:
-        engine = await opened(store_url, blocking=blocking, timeout=1)
-        session = await made(engine)
+        engine = await answered(lambda: opened(store_url, blocking=blocking, timeout=1))
+        session = await answered(lambda: made(engine))
         with psycopg.connect(store_url) as blocker:
             blocker.execute("select 1 from sojourn_session for update")
             with pytest.raises(UnavailableError, match="too busy"):
                 await append(engine, session, "k")
             blocker.rollback()
-        assert await texts(engine, session) == []
+        assert await answered(lambda: texts(engine, session)) == []
         assert not (await append(engine, session, "k")).replayed
-        await engine.close()
 
     drive(story(), blocking=blocking)
 
 
 def test_whoever_asks_in_the_moment_in_which_the_pool_closes_is_told(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """psycopg's pool looks whether it is closed, and then lets the caller wait; between the two another thread may close it."""
-    engine = run_sync(opened(store_url, blocking=True, connections=1))
+    engine = run_sync(PostgresEngine.open(store_url, connections=1))
     pool: Any = engine._driver._pool  # type: ignore[attr-defined]
     look = pool._check_open_getconn
 
@@ -216,17 +238,16 @@ def test_an_exhausted_pool_is_unavailable(store_url: str, blocking: bool) -> Non
     """Somebody has the only connection: who cannot have it in time is told so, and that nothing was stored."""
 
     async def story() -> None:
-        engine = await opened(store_url, blocking=blocking, connections=1, timeout=1)
-        session = await made(engine)
+        engine = await answered(lambda: opened(store_url, blocking=blocking, connections=1, timeout=1))
+        session = await answered(lambda: made(engine))
         pool: Any = engine._driver._pool  # type: ignore[attr-defined]  # whose only connection is taken here
         held = pool.getconn() if blocking else await pool.getconn()
         for verb in (engine.load(TENANT, session), append(engine, session, "k"), engine.tip()):
             with pytest.raises(UnavailableError, match="no connection in time"):
                 await verb
         _ = pool.putconn(held) if blocking else await pool.putconn(held)
-        assert await texts(engine, session) == []
+        assert await answered(lambda: texts(engine, session)) == []
         assert not (await append(engine, session, "k")).replayed
-        await engine.close()
 
     drive(story(), blocking=blocking)
 
@@ -326,8 +347,8 @@ def test_a_server_that_was_away_for_long_is_found_again_at_once(blocking: bool) 
     """However long it was away, a connection is tried for as long as somebody waits for one, and no more seldom with time."""
 
     async def story(server: Server) -> None:
-        engine = await opened(server.url, blocking=blocking, timeout=1)
-        session = await made(engine)
+        engine = await answered(lambda: opened(server.url, blocking=blocking, timeout=1))
+        session = await answered(lambda: made(engine))
         server.kill()
         away, refused = time.monotonic(), 0
         while time.monotonic() - away < 7.5:
@@ -338,12 +359,8 @@ def test_a_server_that_was_away_for_long_is_found_again_at_once(blocking: bool) 
         assert refused > 0
         server.start()
         back = time.monotonic()
-        while True:
-            with contextlib.suppress(UnavailableError):
-                await engine.load(TENANT, session)
-                break
+        await answered(lambda: engine.load(TENANT, session))
         assert time.monotonic() - back < 6  # pauses that double would have been as long as it was away
-        await engine.close()
 
     with postgres_server() as server:
         drive(story(server), blocking=blocking)

@@ -35,6 +35,7 @@ _DIRECTIONS: tuple[Direction, ...] = ("to_server", "to_client")
 _CHUNK = 64 * 1024
 _CHUNKS_ON_THE_WAY = 64
 _CALL_WITHIN = 10.0
+_TURNS_TO_ACCEPT = 4
 
 
 # -------------------------------------------------------------------------------------------------------------- network
@@ -62,6 +63,8 @@ class FaultProxy:
         for event in self._flowing.values():
             event.set()
         self._links: set[_Link] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        """Both ends of every connection so far."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -145,7 +148,7 @@ class FaultProxy:
         """Resets every open connection and refuses new ones until `heal`."""
 
         async def change() -> None:
-            self._stop_listening()
+            await self._stop_listening()
             self._reset_links()
 
         self._call(change())
@@ -158,8 +161,12 @@ class FaultProxy:
             self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
             self.port = int(self._listener.sockets[0].getsockname()[1])
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
         if self._listener is not None:
+            for listening in self._listener.sockets:
+                self._loop.remove_reader(listening)
+            for _ in range(_TURNS_TO_ACCEPT):  # asyncio loses a connection that it accepts while it closes
+                await asyncio.sleep(0)
             self._listener.close()
             self._listener = None
 
@@ -168,14 +175,17 @@ class FaultProxy:
             link.reset()
 
     async def _shut_down(self) -> None:
-        self._stop_listening()
+        await self._stop_listening()
         self._reset_links()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:  # also of those who were cancelled before they began
+            _reset(writer)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A plain function: of a coroutine here, asyncio would report the end by cancellation as an error.
+        self._writers.append(writer)
         task = self._loop.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -188,6 +198,7 @@ class FaultProxy:
             if isinstance(failure, OSError):
                 return
             raise
+        self._writers.append(server_writer)
         link = _Link(writer, server_writer)
         self._links.add(link)
         try:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.engines.background import TaskBackground
@@ -27,6 +27,7 @@ from sojourn.engines.postgres.driver import PATIENCE, Driver, Rows, place_of
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.engines.postgres.faults import translate
 from sojourn.engines.postgres.limits import AsyncTimedConnection
+from sojourn.engines.postgres.pool import LoopPool, cancellations
 from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.engines.postgres.watching import MARKED, LoopWatching
@@ -40,15 +41,6 @@ MOST_LOADS: Final = 512
 """Sessions in one load."""
 
 
-Pool = AsyncConnectionPool[AsyncTimedConnection]
-
-
-def _cancellations() -> int:
-    """How often the task that runs was cancelled. On Python 3.11 the pool forgets it when what it waits for comes just then."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
-
-
 class AsyncDriver:
     """Statements and waiting for one event loop."""
 
@@ -60,7 +52,7 @@ class AsyncDriver:
         self._begin()
         watch_forks(self)
 
-    def _make_pool(self) -> Pool:
+    def _make_pool(self) -> LoopPool:
         settings = self.settings
 
         async def configure(connection: AsyncTimedConnection) -> None:
@@ -68,7 +60,7 @@ class AsyncDriver:
             connection.heed()
             connection.prepare_threshold = 5 if settings.prepare else None
 
-        return AsyncConnectionPool(
+        return LoopPool(
             settings.url,
             connection_class=AsyncTimedConnection,
             min_size=1,
@@ -97,7 +89,7 @@ class AsyncDriver:
 
     async def open(self) -> None:
         """See `Driver.open`."""
-        limit, before = time.monotonic() + self.settings.timeout, _cancellations()
+        limit, before = time.monotonic() + self.settings.timeout, cancellations()
         try:
             await self._pool.open()
             with suppress(TimeoutError):
@@ -110,7 +102,7 @@ class AsyncDriver:
             except PoolTimeout:
                 self._attempts.check()
                 raise
-            if _cancellations() > before:
+            if cancellations() > before:
                 raise asyncio.CancelledError
             self._opened = True
         except BaseException as error:
@@ -156,12 +148,12 @@ class AsyncDriver:
 
     async def _given(self) -> AsyncTimedConnection:
         """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long."""
-        limit, before = time.monotonic() + self.settings.timeout, _cancellations()
+        limit, before = time.monotonic() + self.settings.timeout, cancellations()
         while True:
             left = limit - time.monotonic()
             try:
                 connection = await self._pool.getconn(min(left, PATIENCE))
-                if _cancellations() > before:
+                if cancellations() > before:
                     await self._pool.putconn(connection)
                     raise asyncio.CancelledError
                 return connection
