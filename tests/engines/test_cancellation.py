@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sojourn
+from sojourn import AsyncStore
 from sojourn.engines.bell import Bell
 from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
 from sojourn.engines.postgres.settings import settings_of
 from sojourn.errors import UnavailableError
+from sojourn.testing.engines import EnginePlaces
 from sojourn.testing.faults import FaultProxy
 from sojourn.testing.servers import Server
 
@@ -113,3 +117,77 @@ def test_a_program_that_did_not_close_its_store_ends(store_url: str, postgres: S
 
     with FaultProxy("127.0.0.1", postgres.port) as proxy:
         asyncio.run(story())
+
+
+MANY = 30
+
+
+@pytest.fixture(scope="module")
+def places() -> Generator[EnginePlaces]:
+    with EnginePlaces() as found:
+        yield found
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("engine", EnginePlaces.available())
+def test_a_store_goes_on_when_every_task_of_its_loop_was_cancelled(
+    places: EnginePlaces, engine: str, tmp_path: Path, turns: int
+) -> None:
+    """As programs do that shut down, with a last word to write: the tasks that an engine has made are among them."""
+    place = places.fresh(engine, tmp_path)
+
+    async def story() -> None:
+        async with await sojourn.aopen(place.url, engine=replace(place.options, timeout=300)) as store:
+            talks = store.conversations
+            talk = await talks.create("ann")
+
+            def ask(number: int) -> tuple[asyncio.Task[Any], asyncio.Task[Any]]:
+                said = talks.append(talk.id, "user", str(number), key=str(number))
+                return asyncio.create_task(said), asyncio.create_task(talks.get(talk.id))
+
+            tasks = [task for number in range(MANY) for task in ask(number)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                assert not isinstance(outcome, Exception), outcome  # answered or cancelled
+            for number in range(MANY):
+                await asyncio.gather(*ask(number))
+            seen = [message.text for message in await talks.messages(talk.id, last=2 * MANY)]
+            assert sorted(seen) == sorted(map(str, range(MANY)))
+
+    asyncio.run(story())
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("engine", EnginePlaces.available())
+def test_a_program_that_ends_in_the_middle_of_its_commits_ends_at_once(
+    places: EnginePlaces, engine: str, tmp_path: Path, turns: int
+) -> None:
+    """Nobody waits for the answer to what was never sent."""
+    place = places.fresh(engine, tmp_path)
+    asked: list[asyncio.Task[Any]] = []
+
+    async def story() -> AsyncStore:
+        store = await sojourn.aopen(place.url, engine=replace(place.options, timeout=300))
+        talk = await store.conversations.create("ann")
+        asked.extend(asyncio.create_task(store.conversations.append(talk.id, "user", str(n))) for n in range(MANY))
+        asked.extend(asyncio.create_task(store.conversations.get(talk.id)) for _ in range(MANY))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return store
+
+    with asyncio.Runner() as runner:
+        store = runner.run(story())
+        for task in asyncio.all_tasks(runner.get_loop()):  # as its end does
+            task.cancel()
+        runner.run(ended(asked))
+        runner.run(store.close())
+
+
+async def ended(tasks: list[asyncio.Task[Any]]) -> None:
+    """Wait for them, whatever became of them."""
+    await asyncio.wait(tasks)

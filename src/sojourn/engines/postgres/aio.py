@@ -32,7 +32,7 @@ from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.engines.postgres.watching import MARKED, LoopWatching
 from sojourn.engines.sqlite.forks import watch_forks
-from sojourn.errors import EngineError, ReadOnlyError, SojournError
+from sojourn.errors import EngineError, ReadOnlyError
 
 LANES: Final = 2
 """How many commits, and how many loads, may be under way at once; more would travel in smaller groups."""
@@ -120,7 +120,7 @@ class AsyncDriver:
         except psycopg.Error as error:
             raise translate(error, self.where) from error
         finally:
-            await self._pool.putconn(connection)
+            await self._put(connection)
 
     async def script(self, text: str) -> None:
         """See `Driver.script`."""
@@ -130,19 +130,19 @@ class AsyncDriver:
         except psycopg.Error as error:
             raise translate(error, self.where) from error
         finally:
-            await self._pool.putconn(connection)
+            await self._put(connection)
 
     async def _get(self) -> AsyncTimedConnection:
         """A connection that was alive a moment ago; one that the server closed while it was idle is not used."""
         try:
-            if not self._opened:
+            if not self._opened or self._pool.ended:
                 await self._reopen()
             while True:
                 connection = await self._given()
                 if not gone(connection.pgconn.socket):
                     return connection
                 await connection.close()
-                await self._pool.putconn(connection)
+                await self._put(connection)
         except Exception as error:
             raise translate(error, self.where) from error
 
@@ -154,7 +154,7 @@ class AsyncDriver:
             try:
                 connection = await self._pool.getconn(min(left, PATIENCE))
                 if cancellations() > before:
-                    await self._pool.putconn(connection)
+                    await self._put(connection)
                     raise asyncio.CancelledError
                 return connection
             except PoolTimeout:
@@ -164,9 +164,20 @@ class AsyncDriver:
                     self._attempts.check()
                     raise
 
+    async def _put(self, connection: AsyncTimedConnection) -> None:
+        """Back to the pool, or away if that is another one by now."""
+        try:
+            await self._pool.putconn(connection)
+        except ValueError:
+            await connection.close()
+
     async def _reopen(self) -> None:
-        """In a forked child, at first use."""
+        """In a forked child, at first use; and when somebody has cancelled all tasks, and with them the pool's."""
         async with self._opening:
+            if self._pool.ended:
+                old, self._pool = self._pool, self._make_pool()
+                self._opened = False
+                await old.close()
             if not self._opened:
                 await self._pool.open()
                 self._opened = True
@@ -197,19 +208,20 @@ class AsyncDriver:
         waiting, free = len(self._commits), self._lanes - self._committing
         lanes = min(free, max(1, waiting // SPLIT))
         for _ in range(lanes if waiting else 0):
-            group = self._commits.take(most=min(MOST, -(-waiting // lanes)))
-            if group:
-                self._committing += 1
-                self._start(self._send_commits(group))
+            self._committing += 1
+            self._start(self._send_commits(min(MOST, -(-waiting // lanes))), self._end_commits)
 
-    async def _send_commits(self, group: list[Slot]) -> None:
-        """One lane: call after call, as long as anybody waits."""
-        try:
-            while group:
-                await self._call(group)
-                group = self._commits.take()
-        finally:
-            self._committing -= 1
+    async def _send_commits(self, most: int) -> None:
+        """One lane: call after call, as long as anybody waits; ``most`` in the first."""
+        while group := self._commits.take(most=most):
+            await self._call(group)
+            most = MOST
+
+    def _end_commits(self) -> None:
+        """A lane has ended: maybe because somebody cancelled it, also before it began, and others still wait."""
+        self._committing -= 1
+        if self._commits and not self._dispatching:
+            self._dispatch()
 
     async def _call(self, group: list[Slot]) -> None:
         watched = False
@@ -225,12 +237,13 @@ class AsyncDriver:
                 await carry_out(group, sending)
                 watched = sending.watched
             finally:
-                await self._pool.putconn(connection)
+                await self._put(connection)
         except Exception as error:
             for slot in group:
                 slot.error = slot.error or error
         finally:
             for slot in group:
+                slot.leave()
                 if not slot.waker.done():
                     slot.waker.set_result(None)
         if watched:
@@ -252,16 +265,29 @@ class AsyncDriver:
         self._loads.append(wanted)
         if self._loading < self._lanes:
             self._loading += 1
-            loop.call_soon(self._start, self._send_loads())
+            loop.call_soon(self._start_loads)
         row: tuple[Any, ...] = await wanted.found
         return row
 
+    def _start_loads(self) -> None:
+        self._start(self._send_loads(), self._end_loads)
+
     async def _send_loads(self) -> None:
-        try:
-            while self._loads:
-                group = [self._loads.popleft() for _ in range(min(len(self._loads), MOST_LOADS))]
+        while self._loads:
+            group = [self._loads.popleft() for _ in range(min(len(self._loads), MOST_LOADS))]
+            try:
                 await self._load(group)
-        finally:
+            except asyncio.CancelledError:
+                self._loads.extendleft(reversed(group))
+                raise
+
+    def _end_loads(self) -> None:
+        """As `_end_commits`."""
+        while self._loads and self._loads[0].found.done():
+            self._loads.popleft()
+        if self._loads:
+            self._start_loads()
+        else:
             self._loading -= 1
 
     async def _load(self, group: list[_Load]) -> None:
@@ -272,7 +298,7 @@ class AsyncDriver:
             else:
                 names = [wanted.tenant for wanted in group], [wanted.session for wanted in group]
                 rows = await self.fetch(SQL["load_many"], (clock, *names))
-        except SojournError as error:
+        except Exception as error:  # handed to those who wait
             for wanted in group:
                 wanted.fail(error)
             return
@@ -307,10 +333,16 @@ class AsyncDriver:
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], end: Callable[[], None]) -> None:
+        """In a task of its own; ``end`` is called when that has ended, however it did."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            end()
+
+        task.add_done_callback(ended)
 
     async def wait(self, seconds: float) -> None:
         """See `Driver.wait`."""
@@ -318,8 +350,9 @@ class AsyncDriver:
 
     async def close(self) -> None:
         """See `Driver.close`; what was queued is sent first."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self.settings.timeout)
+        limit = time.monotonic() + self.settings.timeout
+        while self._tasks and (left := limit - time.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         await self._watching.close()
         await self._pool.close()
 
@@ -347,7 +380,7 @@ class _Load:
         self.session = session
         self.found = found
 
-    def fail(self, error: SojournError) -> None:
+    def fail(self, error: Exception) -> None:
         if not self.found.done():
             self.found.set_exception(error)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import psycopg
 
@@ -58,13 +58,17 @@ class Slot:
         """Whether there is an outcome."""
         return self.answer is not None or self.error is not None
 
+    def leave(self) -> None:
+        """Nobody works on it any more: what is not decided now, was interrupted."""
+        if not self.decided:
+            self.error = _unknown(self.parcel.operation)
+
     def outcome(self) -> Answer:
         """The answer, or the error raised."""
+        self.leave()
         if self.error is not None:
             raise self.error
-        if self.answer is None:
-            raise _unknown(self.parcel.operation)
-        return self.answer
+        return cast("Answer", self.answer)
 
 
 class Queue:

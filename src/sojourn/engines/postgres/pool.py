@@ -24,11 +24,35 @@ def cancellations() -> int:
 class LoopPool(AsyncConnectionPool[AsyncTimedConnection]):
     """Connections for one event loop."""
 
-    @classmethod
-    async def worker(cls, q: Any) -> None:
-        """As psycopg's, until it is cancelled."""
-        heeding: Any = _UntilCancelled(q)
-        await super().worker(heeding)
+    def __init__(self, *words: Any, **more: Any) -> None:
+        super().__init__(*words, **more)
+        self.ended: bool = False
+        """Whether its workers were cancelled, as programs do with all tasks when they shut down; nothing comes back to it."""
+        vars(self)["worker"] = self._work  # what psycopg starts as its workers
+
+    async def _work(self, queue: asyncio.Queue[Any]) -> None:
+        heeding: Any = _UntilCancelled(queue)
+        try:
+            await super().worker(heeding)
+        except asyncio.CancelledError:
+            self.ended = True
+            raise
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """As psycopg's, also when its workers were cancelled."""
+        idle = []
+        if self.ended and not self.closed:
+            while self.get_stats()["pool_available"]:
+                idle.append(await self.getconn())
+        before = cancellations()
+        try:
+            await super().close(timeout)
+        except asyncio.CancelledError:
+            if not self.ended or cancellations() > before:
+                raise
+        finally:
+            for connection in idle:
+                await connection.close()
 
 
 class _UntilCancelled:

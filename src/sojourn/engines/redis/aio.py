@@ -70,7 +70,7 @@ class _Lane:
         waiter = _Waiter(commands, loop.create_future())
         self._waiting.append(waiter)
         if self._sender is None:
-            self._sender = loop.create_task(self._send_all(loop))
+            self._start_sender()
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -83,21 +83,33 @@ class _Lane:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    async def _send_all(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start_sender(self) -> None:
+        self._sender = asyncio.get_running_loop().create_task(self._send_all())
+        self._sender.add_done_callback(self._end_sender)
+
+    def _end_sender(self, _: asyncio.Task[None]) -> None:
+        """It has ended: maybe because somebody cancelled it, also before it began, and others still wait."""
+        self._sender = None
+        if self._waiting:
+            self._start_sender()
+
+    async def _send_all(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 if not await self._connect(loop):
                     continue
                 group = self._next_group(loop.time())
                 if self._reader is None:
-                    self._reader = loop.create_task(self._read_all())
+                    self._start_reader()
                 self.trips += 1
                 packed = [command.packed for waiter in group for command in waiter.commands]
                 await self._connection.send_packed_command(packed, check_health=False)
         except (RedisError, OSError) as error:
             await self._break(error)
-        finally:
-            self._sender = None
+        except asyncio.CancelledError as error:
+            await self._break(error)
+            raise
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether there is a connection that looks alive; where there is none, nobody has to wait for one."""
@@ -131,6 +143,17 @@ class _Lane:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    def _start_reader(self) -> None:
+        self._reader = asyncio.get_running_loop().create_task(self._read_all())
+        self._reader.add_done_callback(self._end_reader)
+
+    def _end_reader(self, task: asyncio.Task[None]) -> None:
+        """As `_end_sender`."""
+        self._reader = None
+        self._quiet_since = task.get_loop().time()
+        if self._sent:
+            self._start_reader()
+
     async def _read_all(self) -> None:
         read = self._connection.read_response
         try:
@@ -153,9 +176,6 @@ class _Lane:
         except BaseException as error:
             await self._break(error)
             raise
-        finally:
-            self._reader = None
-            self._quiet_since = asyncio.get_running_loop().time()
 
     async def _break(self, error: BaseException) -> None:
         """Give up the connection, and with it whatever was sent on it."""
