@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -277,21 +277,14 @@ class ThreadCommits:
     def _lead(self) -> None:
         """Commit for those who wait, the longest waiting first. The lead is held."""
         with self._mutex:
-            group = [slot for slot in islice(self._waiting, MOST) if not slot.answered]
-            for slot in group:
-                slot.begun = True
+            group = _begin(self._waiting)
         try:
             if group:
                 self._committer.run(group)
         finally:
             with self._mutex:
-                while self._waiting and self._waiting[0].answered:
-                    self._waiting.popleft()
-            for slot in group:
-                if slot.answered:
-                    _wake_thread(slot)
-                else:
-                    slot.begun = False
+                _drop_answered(self._waiting)
+            _tell(group)
 
     def _nudge(self) -> None:
         """Nobody leads now: wake who waits longest to do it."""
@@ -324,8 +317,38 @@ class ThreadCommits:
         with self._mutex:
             self._closed = True
         with self._leading:
-            while self._waiting:
-                self._lead()
+            self._lead_all()
+
+    def _lead_all(self) -> None:
+        while self._waiting:
+            self._lead()
+
+
+# Loops that run while a lock is held are functions of their own: on Python 3.13 an interrupt that strikes where a loop turns
+# passes by the ``with`` and the ``finally`` around the loop (https://github.com/python/cpython/issues/130279), but not around a
+# call.
+
+
+def _begin(waiting: Iterable[Slot]) -> list[Slot]:
+    """The first group of those who wait for an answer."""
+    group = [slot for slot in islice(waiting, MOST) if not slot.answered]
+    for slot in group:
+        slot.begun = True
+    return group
+
+
+def _drop_answered(waiting: deque[Slot]) -> None:
+    while waiting and waiting[0].answered:
+        waiting.popleft()
+
+
+def _tell(group: list[Slot]) -> None:
+    """Whoever of a group has an answer wakes; the others have to begin anew."""
+    for slot in group:
+        if slot.answered:
+            _wake_thread(slot)
+        else:
+            slot.begun = False
 
 
 def _wake_thread(slot: Slot) -> None:
