@@ -1,8 +1,14 @@
 """What `make quick` leaves out, besides what is marked slow by hand: servers, files under the kinds, and the doors."""
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell starts what runs in its background with these ignored, and so would be all programs that the tests interrupt.
+for _interrupt in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_interrupt) is signal.SIG_IGN:
+        signal.signal(_interrupt, signal.default_int_handler if _interrupt is signal.SIGINT else signal.SIG_DFL)
 
 _TESTS = Path(__file__).parent
 _DOORS = {"cli", "demo", "docs", "service", "testing", "tools"}

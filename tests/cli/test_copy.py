@@ -176,6 +176,7 @@ def test_who_is_logged_in_stays_so(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("engine", [name for name in EnginePlaces.available() if name != "memory"])
 def test_a_copy_that_was_killed_is_taken_up(
     source: str, engine: str, places: EnginePlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -186,7 +187,7 @@ def test_a_copy_that_was_killed_is_taken_up(
     assert main(["migrate", "--store", target]) == 0
     options = EngineOptions(more=place.options.more)
     kills = 0
-    for turn in range(25):
+    for turn in range(15):
         command = [sys.executable, "-m", "sojourn", "copy", source, target, "--rate", "600", "--no-verify"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
         limit = time.monotonic() + 0.35 + 0.12 * turn

@@ -262,7 +262,7 @@ def players(tmp_path: Path) -> Iterator[dict[str, Player]]:
 @pytest.mark.slow
 def test_two_terminals_play_and_one_is_killed(tmp_path: Path, players: dict[str, Player]) -> None:
     store = tmp_path / "game.db"
-    ana = players["ana"] = Player(store, "ana", "--name", "Ana", "--countdown", "3s")
+    ana = players["ana"] = Player(store, "ana", "--name", "Ana", "--countdown", "8s")
     ana.sees("The causeway")
     ana.sees("Nobody chose. Press any key")  # nobody had to: the game waits, however long
     ben = players["ben"] = Player(store, "ben")

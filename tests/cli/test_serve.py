@@ -20,6 +20,9 @@ import pytest
 import sojourn
 from tests.cli.conftest import User
 
+PATIENCE = 60
+"""Seconds for an answer, of a server that may be the slowest thing on a busy machine."""
+
 SECRET = "a-secret-of-the-test-that-is-long-enough"
 pytestmark = pytest.mark.slow
 
@@ -65,11 +68,14 @@ def test_it_says_where_it_is_and_stops_when_told(tmp_path: Path, sign: signal.Si
         assert str(tmp_path) in said
         assert SECRET not in said
         assert address.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{address}/v1/contexts", headers={"authorization": f"Bearer {SECRET}"}).status_code == 200
-        assert httpx.get(f"{address}/").status_code == 401
+        assert (
+            httpx.get(f"{address}/v1/contexts", headers={"authorization": f"Bearer {SECRET}"}, timeout=PATIENCE).status_code
+            == 200
+        )
+        assert httpx.get(f"{address}/", timeout=PATIENCE).status_code == 401
         link = re.search(r"Console +(http://\S+)", said)
         assert link is not None
-        with httpx.Client() as client:
+        with httpx.Client(timeout=PATIENCE) as client:
             assert client.get(link[1], follow_redirects=True).status_code == 200
             with client.stream("GET", f"{address}/live") as streaming:
                 assert streaming.status_code == 200
@@ -86,10 +92,20 @@ def test_a_made_up_key_is_printed_and_good_until_it_stops(tmp_path: Path) -> Non
         key = re.search(r"API key +(sja_\S+)", said)
         assert key is not None
         assert "Console" not in said
-        assert httpx.get(f"{_address(said)}/v1/contexts", headers={"authorization": f"Bearer {key[1]}"}).status_code == 200
-        assert httpx.get(f"{_address(said)}/signin").status_code == 404
+        assert (
+            httpx.get(
+                f"{_address(said)}/v1/contexts", headers={"authorization": f"Bearer {key[1]}"}, timeout=PATIENCE
+            ).status_code
+            == 200
+        )
+        assert httpx.get(f"{_address(said)}/signin", timeout=PATIENCE).status_code == 404
     with _serving(url, secret="") as (_, said):
-        assert httpx.get(f"{_address(said)}/v1/contexts", headers={"authorization": f"Bearer {key[1]}"}).status_code == 401
+        assert (
+            httpx.get(
+                f"{_address(said)}/v1/contexts", headers={"authorization": f"Bearer {key[1]}"}, timeout=PATIENCE
+            ).status_code
+            == 401
+        )
 
 
 def test_enter_prints_a_new_link_on_a_terminal(tmp_path: Path) -> None:
@@ -104,9 +120,9 @@ def test_enter_prints_a_new_link_on_a_terminal(tmp_path: Path) -> None:
         link = re.search(r"Console +(http://\S+)", process.stdout.readline())
         assert link is not None
         assert link[1] not in said
-        assert httpx.get(link[1]).status_code == 303
+        assert httpx.get(link[1], timeout=PATIENCE).status_code == 303
         os.close(main)  # the terminal goes away, the server stays
-        assert httpx.get(f"{_address(said)}/healthz").status_code == 200
+        assert httpx.get(f"{_address(said)}/healthz", timeout=PATIENCE).status_code == 200
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode == 0

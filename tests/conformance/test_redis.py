@@ -46,7 +46,7 @@ class TestAsyncRedis(TestRedis):
 @pytest.fixture(scope="module")
 def cluster() -> Generator[RedisCluster]:
     try:
-        with redis_cluster(masters=3, replicas=0) as running:
+        with redis_cluster(masters=3, replicas=0, node_timeout_ms=20_000) as running:
             yield running
     except ServerMissingError as missing:
         pytest.skip(str(missing))

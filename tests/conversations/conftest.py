@@ -15,7 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
@@ -155,6 +155,11 @@ class Lab:
         self._places = places
         self.clock = ManualClock()
         self._opened: list[AsyncStore] = []
+        self._opening = threading.RLock()
+        self._store: AsyncStore | None = None
+        self._workspaces: AsyncWorkspaces | None = None
+        self.places: MemoryPlaces = MemoryPlaces(agent="ada")
+        """A directory of a project, and an agent in it."""
 
     @property
     def url(self) -> str:
@@ -184,10 +189,13 @@ class Lab:
         finally:
             self.place, self.path = here, path
 
-    @cached_property
+    @property
     def store(self) -> AsyncStore:
-        """The store, with default policies."""
-        return self.open()
+        """The store, with default policies: one, whichever threads ask for it first."""
+        with self._opening:
+            if self._store is None:
+                self._store = self.open()
+            return self._store
 
     @property
     def talks(self) -> AsyncConversations:
@@ -244,15 +252,13 @@ class Lab:
         where = self.places if places is None else places
         return self._with(workspaces=WorkspacePolicy(**policy), places=lambda: where).workspaces
 
-    @cached_property
-    def places(self) -> MemoryPlaces:
-        """A directory of a project, and an agent in it."""
-        return MemoryPlaces(agent="ada")
-
-    @cached_property
+    @property
     def workspaces(self) -> AsyncWorkspaces:
         """The workspaces of that directory."""
-        return self.at_work()
+        with self._opening:
+            if self._workspaces is None:
+                self._workspaces = self.at_work()
+            return self._workspaces
 
     def _with(self, **policies: Any) -> AsyncStore:
         inner = cast("Any", self.store)

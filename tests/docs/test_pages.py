@@ -170,6 +170,10 @@ def is_known(name: str) -> bool:
     )
 
 
+_TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+"""From Python 3.12 on, the text of an f-string is a token of its own."""
+
+
 @cache
 def words_of_source() -> frozenset[str]:
     """Every name in the source and the tools, and every word of its texts."""
@@ -180,7 +184,7 @@ def words_of_source() -> frozenset[str]:
             for token in tokenize.generate_tokens(io.StringIO(source).readline):
                 if token.type == tokenize.NAME:
                     found.add(token.string)
-                elif token.type == tokenize.STRING and '"""' not in token.string:
+                elif token.type in _TEXTS and '"""' not in token.string:
                     found.update(re.findall(r"\w+", token.string))
     for path in (ROOT / "src").rglob("*.sql"):
         found.update(re.findall(r"\w+", path.read_text(encoding="utf-8")))

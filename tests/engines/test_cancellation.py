@@ -22,6 +22,7 @@ from sojourn.errors import UnavailableError
 from sojourn.testing.engines import EnginePlaces
 from sojourn.testing.faults import FaultProxy
 from sojourn.testing.servers import Server
+from tests.engines.test_postgres_faults import opened_by_hand
 
 MOMENTS = range(8)
 """Turns of the event loop between what a task waits for and its cancellation."""
@@ -109,7 +110,7 @@ def test_a_program_that_did_not_close_its_store_ends(store_url: str, postgres: S
     """Also while the pool tries to connect to a server that does not answer."""
 
     async def story() -> None:
-        engine = await AsyncPostgresEngine.open(proxy.url(store_url), connections=2, timeout=1)
+        engine = await opened_by_hand(proxy.url(store_url), blocking=False, connections=2, timeout=1)
         proxy.stall("to_client")
         with pytest.raises(UnavailableError):
             await engine.tip()

@@ -147,7 +147,7 @@ def test_a_forked_child_of_a_busy_store_goes_on(engine: MemoryEngine) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        signal.alarm(5)
+        signal.alarm(30)
         code = 1
         try:
             commit(engine, Write(ONE, entries=lines("child")))

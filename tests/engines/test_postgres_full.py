@@ -16,12 +16,22 @@ from sojourn.core.batch import Batch, Create, NewEntry, Point, Write
 from sojourn.core.ids import new_id
 from sojourn.core.session import AliasKey
 from sojourn.engines.contract import Engine
-from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.errors import FullError, OutcomeUnknownError, UnavailableError
 from sojourn.shell.bridge import run_sync
 from sojourn.testing.faults import DiskFault, FaultShim, ShimUnavailableError
 from sojourn.testing.servers import Server, ServerFailedError, ServerMissingError, postgres_server
-from tests.engines.test_postgres_faults import HOME, TENANT, Load, append, drive, made, opened, texts
+from tests.engines.test_postgres_faults import (
+    HOME,
+    TENANT,
+    Load,
+    answered,
+    append,
+    drive,
+    made,
+    opened,
+    opened_by_hand,
+    texts,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -161,8 +171,8 @@ def test_a_server_that_panics_in_a_commit_leaves_it_unknown_and_the_key_tells(fa
 
     async def story(server: Server, shim: FaultShim) -> None:
         engine = await opened(server.url, blocking=blocking, timeout=2.0)
-        session = await made(engine)
-        await append(engine, session, "a")
+        session = await answered(lambda: made(engine))
+        await answered(lambda: append(engine, session, "a"))
         shim.set(fault)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await append(engine, session, "b")
@@ -178,9 +188,8 @@ def test_a_server_that_panics_in_a_commit_leaves_it_unknown_and_the_key_tells(fa
                 break
         assert answer is not None
         assert answer.replayed == (fault is DiskFault.SYNC_FAILS)
-        await append(engine, session, "c")
-        assert await texts(engine, session) == ["a", "b", "c"]
-        await engine.close()
+        await answered(lambda: append(engine, session, "c"))
+        assert await answered(lambda: texts(engine, session)) == ["a", "b", "c"]
 
     with faulty("/pg_wal/", fsync=True) as (server, shim):
         drive(story(server, shim), blocking=blocking)
@@ -189,7 +198,7 @@ def test_a_server_that_panics_in_a_commit_leaves_it_unknown_and_the_key_tells(fa
 def test_a_log_that_is_full_in_mid_load_loses_nothing_that_was_acknowledged() -> None:
     """Threads append with keys; the server panics again and again while there is no room, and then they go on."""
     with faulty("/pg_wal/", fsync=True) as (server, shim):
-        engine = run_sync(PostgresEngine.open(server.url, timeout=1.0))
+        engine = run_sync(opened_by_hand(server.url, timeout=1.0))
         with Load(engine, 6) as load:
             for _ in range(2):
                 load.go_on()

@@ -67,13 +67,13 @@ def test_who_is_not_let_in_is_told_at_once_and_why(small: Server, blocking: bool
 
 def test_of_several_servers_one_may_take_over_so_there_is_something_to_wait_for(blocking: bool) -> None:
     with pytest.raises(UnavailableError, match=r"cannot be reached: .* Connection refused"):
-        reach("postgresql://127.0.0.1:1,127.0.0.1:2/db", 0.2, blocking=blocking)
+        reach("postgresql://127.0.0.1:1,127.0.0.1:2/db", 2, blocking=blocking)
 
 
 def test_a_server_that_is_full_is_waited_for(small: Server, blocking: bool) -> None:
     held = [psycopg.connect(small.url) for _ in range(3)]
     with pytest.raises(UnavailableError, match=r"FATAL:  .*(too many clients|connection slots).* Try again"):
-        reach(small.url, 0.2, blocking=blocking)
+        reach(small.url, 2, blocking=blocking)
 
     class Freed(logging.Handler):
         """Goes as soon as the pool says that it could not connect."""

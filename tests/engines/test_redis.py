@@ -13,6 +13,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count
@@ -44,6 +45,7 @@ from sojourn.core.session import AliasKey, EventRow, Session
 from sojourn.core.times import DAY, MINUTE, SECOND
 from sojourn.engines.contract import Clock, Engine
 from sojourn.engines.memory import MemoryEngine
+from sojourn.engines.redis import driver as driver_module
 from sojourn.engines.redis.address import read_url
 from sojourn.engines.redis.commands import Command
 from sojourn.engines.redis.engine import AsyncRedisEngine, RedisEngine
@@ -537,19 +539,26 @@ async def test_a_lost_answer_is_found_by_asking_again(colour: Colour) -> None:
 async def test_a_silent_server_is_given_up_in_time(colour: Colour) -> None:
     with FaultProxy("127.0.0.1", colour.port) as proxy:
         engine = colour.open(url=proxy.url(colour.url), timeout=0.8)
+        patient = colour.open()
         made = new_id()
-        await done(engine, Create(made, "conversation"))
+        await done(patient, Create(made, "conversation"))
+        seen = None
+        while seen is None:  # so that it has a connection, which is then waited for in vain
+            with suppress(UnavailableError):
+                seen = await session_of(engine, made)
         proxy.stall("to_client")
         with pytest.raises(OutcomeUnknownError):
             await commit(engine, message(made, "x"), key="k")
         proxy.heal()
-        await done(engine, message(made, "x"), key="k")
-        assert (await session_of(engine, made)).last_sequence == 1
-        await engine.close()
+        await done(patient, message(made, "x"), key="k")
+        assert (await session_of(patient, made)).last_sequence == 1
+        for one in (engine, patient):
+            await one.close()
 
 
-def test_idle_connections_that_the_server_closed_are_not_used(server: Server) -> None:
+def test_idle_connections_that_the_server_closed_are_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent on a connection that is known to be dead, so nothing is left unknown after a restart."""
+    monkeypatch.setattr(driver_module, "IDLE", -1.0)  # however soon the server was stopped
     with redis_server() as other:
         engine = RedisEngine(other.url)
         made = new_id()

@@ -22,6 +22,8 @@ from sojourn.testing.servers import RedisCluster, Server, ServerMissingError, re
 
 pytestmark = pytest.mark.slow
 WORKERS = 8
+IMPATIENT, PATIENT = 1_000, 20_000
+"""Milliseconds after which a silent node is dead: where one is killed, and where one may only be slow."""
 OPTIONS = EngineOptions(timeout=40)
 
 _numbers = count(1)
@@ -31,7 +33,8 @@ _numbers = count(1)
 def cluster() -> Generator[RedisCluster]:
     """With two replicas each, so that there is still one to wait for when a primary is gone."""
     try:
-        with redis_cluster(masters=3, replicas=2, node_timeout_ms=1000) as running:
+        with redis_cluster(masters=3, replicas=2, node_timeout_ms=IMPATIENT) as running:
+            running.set_node_timeout(PATIENT)
             yield running
     except ServerMissingError as missing:
         pytest.skip(str(missing))
@@ -56,8 +59,10 @@ def kill_a_primary(cluster: RedisCluster, dice: random.Random) -> None:
     victim = dice.choice([node for node in cluster.nodes if is_primary(node) and len(command(node, "ROLE")[2]) == 2])
     others = [node for node in cluster.nodes if node is not victim]
     victim.kill()
+    cluster.set_node_timeout(IMPATIENT)
     others[0].wait_until(lambda: sum(map(is_primary, others)) == 3, "a replica takes over")
     victim.start()
+    cluster.set_node_timeout(PATIENT)
     victim.wait_until(lambda: command(victim, "ROLE")[0] == "slave" and command(victim, "ROLE")[3] == "connected", "it follows")
 
 

@@ -33,7 +33,7 @@ from sojourn.testing.servers import (
     redis_sentinel,
     redis_server,
 )
-from tests.engines.test_redis_many import TENANT, Colour, Pair, _see_through, append, command, create
+from tests.engines.test_redis_many import IMPATIENT, PATIENT, TENANT, Colour, Pair, append, command, create
 
 pytestmark = pytest.mark.slow
 
@@ -64,13 +64,14 @@ def pair(server: Server) -> Generator[Pair]:
 
 @pytest.fixture
 def sentinel() -> Generator[RedisSentinel]:
-    with redis_sentinel(needed(find_redis).origin) as running:
+    with redis_sentinel(needed(find_redis).origin, down_after_ms=PATIENT) as running:
         yield running
 
 
 @pytest.fixture
 def cluster() -> Generator[RedisCluster]:
-    with redis_cluster(needed(find_redis).origin, replicas=1, node_timeout_ms=1000) as running:
+    with redis_cluster(needed(find_redis).origin, replicas=1, node_timeout_ms=IMPATIENT) as running:
+        running.set_node_timeout(PATIENT)
         yield running
 
 
@@ -177,6 +178,7 @@ def test_an_open_store_hears_of_it_when_the_sentinels_replace_the_primary(colour
         command(sentinel.master, "WAIT", 1, 5000)
         await lose(engine, sentinel.master, sentinel.replicas[0], sessions)
         ahead = await engine.tip()
+        sentinel.set_down_after(IMPATIENT)
         sentinel.master.kill()
         os.kill(sentinel.replicas[0].pid, signal.SIGCONT)
         for text in ("new", "newer"):
@@ -234,7 +236,9 @@ def test_a_node_of_a_cluster_that_lost_something_is_a_gap_in_its_shards_only(col
         ahead = await engine.tip()
         victim.kill()
         os.kill(replica.pid, signal.SIGCONT)
-        _see_through(replica)
+        cluster.set_node_timeout(IMPATIENT)
+        replica.wait_until(lambda: command(replica, "ROLE")[0] == "master", "the replica takes over")
+        cluster.set_node_timeout(PATIENT)
         for text in ("new", "newer"):
             await append_all(engine, sessions, text)
         kept = tuple(0 if shard.number in mine else ahead[shard.number] for shard in engine.talk.shards)

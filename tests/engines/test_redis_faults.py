@@ -96,6 +96,18 @@ async def texts(engine: Engine, made: str) -> list[str | None]:
 # -- the link ------------------------------------------------------------------------------------------------------------
 
 
+async def until_answered(engine: Engine, made: str) -> None:
+    """Ask until there is an answer, for an engine that gives each try little time."""
+    limit = time.monotonic() + 30
+    while True:
+        try:
+            await texts(engine, made)
+            return
+        except UnavailableError:
+            if time.monotonic() > limit:
+                raise
+
+
 async def cut_at(colour: Colour, url: str, proxy: FaultProxy, step: int) -> tuple[int, int]:
     """Cut the link at every ``step``-th byte of a commit, and of its answer; how many were unknown, and stored all the same."""
     engine = colour.open(proxy.url(url))
@@ -182,9 +194,11 @@ def test_a_server_that_stops_is_given_up_in_the_time_that_was_asked_for(colour: 
     """The time limit is ours: a read is unavailable, of a commit nobody knows, and afterwards its key tells."""
 
     async def body() -> None:
+        patient = colour.open(server.url)
+        made = await create(patient)
+        await append(patient, made, "x")
         engine = colour.open(server.url, timeout=1)
-        made = await create(engine)
-        await append(engine, made, "x")
+        await until_answered(engine, made)  # so that it has a connection, which is then waited for in vain
         os.kill(server.pid, signal.SIGSTOP)
         try:
             with pytest.raises(OutcomeUnknownError, match=r"did not answer: \w"):
@@ -195,7 +209,6 @@ def test_a_server_that_stops_is_given_up_in_the_time_that_was_asked_for(colour: 
                 await engine.load(TENANT, made)
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        patient = colour.open(server.url)
         await append(patient, made, "y")
         assert await texts(patient, made) == ["x", "y"]
         await engine.close()
@@ -208,7 +221,9 @@ def test_a_pool_that_is_used_up_says_so(server: Server) -> None:
     """Two connections at most, and both wait for a server that does not answer: the third is told before anything was sent."""
     with FaultProxy("127.0.0.1", server.port) as proxy:
         engine = Colour(blocking=True).open(proxy.url(server.url), timeout=1, max_connections=2)
-        made = run_sync(create(engine))
+        patient = Colour(blocking=True).open(server.url)
+        made = run_sync(create(patient))
+        run_sync(until_answered(engine, made))
         proxy.stall()
         outcomes: list[BaseException] = []
 
@@ -229,9 +244,10 @@ def test_a_pool_that_is_used_up_says_so(server: Server) -> None:
         assert {type(error) for error in used_up} == {UnavailableError}
         assert {type(error) for error in outcomes} == {UnavailableError, OutcomeUnknownError}
         for number in range(6):
-            run_sync(append(engine, made, str(number)))
-        assert sorted(run_sync(texts(engine, made))) == list("012345")  # type: ignore[type-var]
-        run_sync(engine.close())
+            run_sync(append(patient, made, str(number)))
+        assert sorted(run_sync(texts(patient, made))) == list("012345")  # type: ignore[type-var]
+        for one in (engine, patient):
+            run_sync(one.close())
 
 
 def test_a_server_with_no_room_for_clients_is_unavailable(colour: Colour) -> None:
@@ -448,7 +464,7 @@ def test_a_disk_that_is_full(colour: Colour, tmp_path: Path) -> None:
     with shim, redis_server(environment=shim.environment, appendonly=True, appendfsync="always") as server:
 
         async def body() -> tuple[str, list[str]]:
-            engine = colour.open(server.url, timeout=2)
+            engine = colour.open(server.url, timeout=30)
             made, known = await create(engine), []
             for number in range(20):
                 if number == 10:

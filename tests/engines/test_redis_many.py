@@ -61,7 +61,7 @@ def cluster() -> Generator[RedisCluster]:
 @pytest.fixture
 def sentinel() -> Generator[RedisSentinel]:
     try:
-        with redis_sentinel() as running:
+        with redis_sentinel(down_after_ms=PATIENT) as running:
             yield running
     except ServerMissingError as missing:
         pytest.skip(str(missing))
@@ -190,6 +190,7 @@ def test_a_primary_that_dies_is_replaced_by_the_sentinels(colour: Colour, sentin
         replica = sentinel.replicas[0]
 
         def strike() -> None:
+            sentinel.set_down_after(IMPATIENT)
             sentinel.master.kill()  # from here on there is no replica to wait for
             safe.talk.place = read_url(sentinel.store_url, {"prefix": colour.prefix}, WITHIN)
 
@@ -228,9 +229,9 @@ def _may_fail_over(sentinel: RedisSentinel) -> bool:
 def test_what_the_sentinels_do_not_know_is_unavailable(sentinel: RedisSentinel) -> None:
     url = sentinel.store_url.replace(f"/{sentinel.name}", "/nobody")
     with pytest.raises(UnavailableError, match="watch nothing called 'nobody'"):
-        run_sync(open_place(read_url(url, {}, 0.2), blocking=True))
+        run_sync(open_place(read_url(url, {}, 2), blocking=True))
     sentinel.sentinels[0].kill()
-    run_sync(run_sync(open_place(read_url(sentinel.store_url, {}, 5), blocking=True)).close())
+    run_sync(run_sync(open_place(read_url(sentinel.store_url, {}, WITHIN), blocking=True)).close())
 
 
 # -- a Cluster -----------------------------------------------------------------------------------------------------------
@@ -285,10 +286,10 @@ def test_a_slot_that_moves_is_followed(colour: Colour, cluster: RedisCluster) ->
         command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", identities[target])
         try:
             hasty = await colour.open(cluster.store_url)
+            assert await texts(hasty, made) == ["one"]
             hasty.talk.driver._place = read_url(cluster.store_url, {}, 0.3)  # type: ignore[attr-defined]
             with pytest.raises(UnavailableError, match="being moved"):
                 await append(hasty, made, "hasty")
-            assert await texts(hasty, made) == ["one"]
             await hasty.close()
         finally:
             keys = command(source, "CLUSTER", "GETKEYSINSLOT", slot, 100)
@@ -337,8 +338,10 @@ def _follows(node: Server) -> bool:
 def test_a_part_of_a_cluster_that_is_gone_takes_no_other_with_it(cluster: RedisCluster) -> None:
     """Homes whose slots are on other nodes go on; those of the dead node are unavailable in the time that was asked for."""
     with redis_cluster(masters=3, replicas=0, node_timeout_ms=1000) as other:
-        engine = run_sync(open_place(read_url(other.store_url, {}, 0.5), blocking=True))
-        sessions = {home: run_sync(create(engine, home)) for home in map(str, range(12))}
+        patient = run_sync(open_place(read_url(other.store_url, {}, WITHIN), blocking=True))
+        sessions = {home: run_sync(create(patient, home)) for home in map(str, range(12))}
+        run_sync(patient.close())
+        engine = run_sync(open_place(read_url(other.store_url, {}, 2), blocking=True))
         other.masters[0].kill()
         outcomes = []
         for made in sessions.values():
@@ -405,8 +408,9 @@ def test_a_replica_that_lagged_has_lost_what_nobody_waited_for(colour: Colour, p
 
 def test_a_replica_that_catches_up_makes_the_answer_sure(colour: Colour, pair: Pair) -> None:
     async def body() -> None:
+        slow = await colour.open(pair.primary.url, wait=1, wait_timeout=20)
+        made = await create(slow, "ann")
         engine = await colour.open(pair.primary.url, wait=1, wait_timeout=1)
-        made = await create(engine, "ann")
         os.kill(pair.replica.pid, signal.SIGSTOP)
         try:
             batch = Batch(TENANT, "", (Write(made, entries=(NewEntry("line", text="x"),)),), "k")
@@ -414,7 +418,6 @@ def test_a_replica_that_catches_up_makes_the_answer_sure(colour: Colour, pair: P
                 await engine.commit(batch)
         finally:
             os.kill(pair.replica.pid, signal.SIGCONT)
-        slow = await colour.open(pair.primary.url, wait=1, wait_timeout=20)
         answer = await slow.commit(batch)
         assert (answer.refusal, answer.replayed) == (None, True)
         await engine.close()

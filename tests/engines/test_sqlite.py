@@ -164,9 +164,9 @@ def group(request: pytest.FixtureRequest) -> Group:
 
 @pytest.fixture
 def grouping(group: Group, path: str, lab: Lab) -> Iterator[SqliteEngine]:
-    """An engine of the group's colour on the file of ``lab``, with a short time limit."""
+    """An engine of the group's colour on the file of ``lab``."""
     kind = SqliteEngine if group is group_of_threads else AsyncSqliteEngine
-    engine = kind(path, lab.clock.micros, timeout=0.05)
+    engine = kind(path, lab.clock.micros)
     yield engine
     close(engine)
 
@@ -373,8 +373,12 @@ class TestForks:
         with opened(engine.path) as other:
             assert texts_of(other, session) == ["before", "other", "after", "after", "after"]
 
-    def test_a_fork_waits_for_those_who_commit_and_read(self, engine: SqliteEngine, lab: Lab) -> None:
+    def test_a_fork_waits_for_those_who_commit_and_read(
+        self, engine: SqliteEngine, lab: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         session = run_sync(lab.create())
+        for module in (commits_module, connections_module):
+            monkeypatch.setattr(module, "QUIET", 30.0)
         stop = threading.Event()
 
         def use() -> None:
@@ -581,7 +585,7 @@ def test_many_open_a_new_file_at_once(path: str) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         for done in [pool.submit(work, number) for number in range(12)]:
-            done.result(SOON)
+            done.result(6 * SOON)
     with opened(path) as engine:
         assert run_sync(engine.count(TENANT, KIND)) == 12
 
@@ -741,7 +745,10 @@ def test_a_busy_file_is_unavailable_within_the_time_limit(
 
     with locked(grouping.path):
         monkeypatch.setattr(grouping._connections, "begin", counted)
-        outcomes = group_while_locked(group, grouping, *(append(session, str(n)) for n in range(20)))
+        with monkeypatch.context() as hasty:
+            for part in (grouping._connections, grouping._commits):
+                hasty.setattr(part, "timeout" if hasattr(part, "timeout") else "_timeout", 0.05)
+            outcomes = group_while_locked(group, grouping, *(append(session, str(n)) for n in range(20)))
         assert len(waits) < 20, "each waited for itself"
         assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 20
         assert len({id(outcome) for outcome in outcomes}) == 20

@@ -333,7 +333,7 @@ def _finish(store: Store, channel: str) -> None:
         raise TimeoutError("its window does not close")
     while True:
         try:
-            claim = store.games.narrate(channel, ttl=CLAIM)
+            claim = store.games.narrate(channel, ttl=timedelta(minutes=1))
         except LeaseHeldError:  # of one who is dead
             time.sleep(0.05)
             continue

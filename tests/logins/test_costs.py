@@ -82,6 +82,7 @@ class Watched:
     def _connections(self) -> list[sqlite3.Connection]:
         import gc
 
+        gc.collect()  # those that tests before this one have closed
         return [found for found in gc.get_objects() if isinstance(found, sqlite3.Connection)]
 
 

@@ -159,7 +159,7 @@ class Load:
     async def _listen(self, number: int) -> None:
         """One stream, which breaks now and then and comes again with its cursor."""
         seen: Counter[tuple[str, int]] = Counter()
-        cursor = ""
+        cursor = here = ""
         first = True
         while first or not self._complete(seen):
             wire = await Wire(*self._address).open()
@@ -177,9 +177,12 @@ class Load:
                         if not line:
                             break
                         if line.startswith(b"id: "):
-                            cursor = line[4:].decode().strip()
+                            here = line[4:].decode().strip()
                         elif line.startswith(b"data: "):
-                            event = json.loads(line[6:])
+                            event, cursor = (
+                                json.loads(line[6:]),
+                                here,
+                            )  # what was counted: a wire may break between the two lines
                             if event["sequences"]:
                                 breaks -= 1
                                 for sequence in range(event["sequences"][0], event["sequences"][1] + 1):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 import sojourn
 from sojourn import GamePolicy
@@ -26,6 +27,9 @@ _FOREIGN = """[...document.querySelectorAll('*')].flatMap(node => [...node.attri
     .map(mark => node.tagName + ' ' + mark.name))
     .concat([...document.querySelectorAll('script:not([src$="console.js"]), style, iframe, img')].map(node => node.tagName))"""
 """What a page has that is not ours to have: handlers, styles and scripts in the page, frames, pictures."""
+
+_PATIENCE = 60_000
+"""Milliseconds for what a page shows in the end, on a busy machine."""
 
 VIEWPORTS = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 800}}
 
@@ -156,6 +160,7 @@ def _views(filled: dict[str, str]) -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(VIEWPORTS))
 def test_every_view_in_both_themes_and_sizes(
@@ -199,6 +204,7 @@ def test_filter_page_and_choose(watched: Any, server: Any) -> None:
     page.wait_for_url("**/sessions?filter=kind*")
     assert page.locator("tr[data-row]").count() == 50
     page.click("a[rel=next]")
+    page.wait_for_url("**after=**")
     assert 5 <= page.locator("tr[data-row]").count() <= 11
 
 
@@ -237,11 +243,11 @@ def test_unfold_and_fork(watched: Any, server: Any, url: str) -> None:
     assert page.locator("li.summary").count() == 1
     page.click("button:text-is('Unfold')")
     assert "Unfolded" in page.inner_text("[role=status]")
-    assert page.locator("li.summary").count() == 0
-    assert page.locator("ol.talk > li").count() == 60
+    expect(page.locator("li.summary")).to_have_count(0, timeout=_PATIENCE)
+    expect(page.locator("ol.talk > li")).to_have_count(60, timeout=_PATIENCE)
     page.fill("#words", "word59")
     page.press("#words", "Enter")
-    assert page.locator("ol.talk > li").count() == 1
+    expect(page.locator("ol.talk > li")).to_have_count(1, timeout=_PATIENCE)
     page.goto(f"{server.address}/conversations/{talk.id}")
     page.click("button:text-is('Fork')")
     page.wait_for_url(lambda address: talk.id not in address)
@@ -254,7 +260,7 @@ def test_rows_appear_while_one_looks(watched: Any, server: Any, url: str) -> Non
     page.wait_for_selector("[data-status]:text-is('live')")
     with sojourn.open(url) as store:
         made = store.conversations.create("newcomer", title="just now")
-    page.wait_for_selector(f"tr[data-row='{made.id}']", timeout=10_000)
+    page.wait_for_selector(f"tr[data-row='{made.id}']", timeout=_PATIENCE)
     assert "just now" in page.inner_text(f"tr[data-row='{made.id}']")
 
 
@@ -266,7 +272,7 @@ def test_it_reads_without_script(browser: Any, state: Any, server: Any, filled: 
         assert page.locator("main h1").count() == 1
     page.goto(f"{server.address}/")
     page.click("button:text-is('Dark')")
-    assert page.locator("html[data-theme=dark]").count() == 1
+    expect(page.locator("html[data-theme=dark]")).to_have_count(1, timeout=_PATIENCE)
     context.close()
 
 

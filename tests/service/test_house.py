@@ -133,7 +133,8 @@ def test_a_narrator_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) 
             return Told(f"turn {moment.turn}", ("on",))
 
         house = House(narrator)
-        await asyncio.gather(house.look(store, id), return_exceptions=False)
+        await house.look(store, id)
+        await asyncio.gather(*house._working.values())
         assert "the model is away" in caplog.text
         assert (await _settled(house, store, id)).told == "turn 0"
 
@@ -144,6 +145,7 @@ def test_a_narrator_that_gives_something_else_is_told_so(caplog: pytest.LogCaptu
     async def scene(store: AsyncStore, _: ManualClock, id: str) -> None:
         house = House(lambda moment: "once upon a time")  # type: ignore[arg-type]
         await house.look(store, id)
+        await asyncio.gather(*house._working.values())
         assert "a narrator gives a Told, not str" in caplog.text
 
     play(scene)

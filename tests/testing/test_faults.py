@@ -104,15 +104,15 @@ def test_without_a_fault_the_proxy_carries_everything_both_ways(proxy: FaultProx
 def test_a_delay_makes_a_longer_way_and_not_a_narrower_one(proxy: FaultProxy) -> None:
     with connect(proxy) as connection:
         round_trip(connection)
-        proxy.delay(0.05)
+        proxy.delay(0.25)
         started = time.monotonic()
         for number in range(20):
             connection.sendall(b"%02d" % number)
         answer = receive(connection, 40)
         took = time.monotonic() - started
     assert answer == b"".join(b"%02d" % number for number in range(20))
-    assert took >= 0.1  # there and back
-    assert took < 2.0  # what the 20 take one after the other, there and back
+    assert took >= 0.5  # there and back
+    assert took < 10.0  # what the 20 take one after the other, there and back
 
 
 def test_a_throttle_takes_as_long_as_its_rate_says(proxy: FaultProxy) -> None:
@@ -131,12 +131,16 @@ def test_a_stall_holds_one_direction_back_until_it_is_healed(proxy: FaultProxy, 
         round_trip(connection, b"first")
         proxy.stall("to_server" if direction == "to_server" else "to_client")
         connection.sendall(b"second")
+        limit = time.monotonic() + 30
+        while direction == "to_client" and echo.got != b"firstsecond":
+            assert time.monotonic() < limit
+            time.sleep(0.001)
         connection.settimeout(0.1)
         with pytest.raises(TimeoutError):
             connection.recv(1)
         assert echo.got == (b"first" if direction == "to_server" else b"firstsecond")
         proxy.heal()
-        connection.settimeout(5)
+        connection.settimeout(30)
         assert receive(connection, 6) == b"second"
 
 

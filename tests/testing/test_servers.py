@@ -81,7 +81,7 @@ def gone_afterwards() -> Generator[Watch]:
 
     yield watch
     assert processes, "the test watched no server"
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []
     for server in servers:
         assert not server.running
@@ -242,6 +242,7 @@ def test_a_stopped_server_starts_and_stops_again_at_the_same_address(gone_afterw
 @pytest.mark.slow
 def test_a_cluster_serves_every_slot_and_fails_over_at_once(redis_source: Source, gone_afterwards: Watch) -> None:
     with redis_cluster(redis_source) as cluster:
+        cluster.set_node_timeout(20_000)  # a slow one is not to be replaced before it is asked for
         for node in cluster.nodes:
             gone_afterwards(node)
         with redis.RedisCluster.from_url(cluster.url) as client:
@@ -249,16 +250,22 @@ def test_a_cluster_serves_every_slot_and_fails_over_at_once(redis_source: Source
                 assert client.set(f"key-{number}", number)
         replica = cluster.replicas[0]
         with redis.Redis(port=replica.port, decode_responses=True) as client:
-            assert client.execute_command("CLUSTER FAILOVER")
-            replica.wait_until(lambda: client.role()[0] == "master", "the replica takes over")
+            for _ in range(9):  # a server gives up one that took it longer than five seconds
+                if client.role()[0] != "master":
+                    assert client.execute_command("CLUSTER FAILOVER")
+                with contextlib.suppress(ServerFailedError):
+                    replica.wait_until(lambda: client.role()[0] == "master", "the replica takes over", within=10)
+                    break
+            assert client.role()[0] == "master"
 
 
 @pytest.mark.slow
 def test_sentinels_name_a_new_master_when_the_old_one_is_killed(redis_source: Source, gone_afterwards: Watch) -> None:
-    with redis_sentinel(redis_source) as setup:
+    with redis_sentinel(redis_source, down_after_ms=20_000) as setup:
         for server in (setup.master, *setup.replicas, *setup.sentinels):
             gone_afterwards(server)
         assert masters_by_sentinels(setup) == {setup.master.port}
+        setup.set_down_after(500)
         setup.master.kill()
         replica = setup.replicas[0]
         replica.wait_until(lambda: masters_by_sentinels(setup) == {replica.port}, "the replica takes over")
@@ -343,7 +350,7 @@ def test_no_server_outlives_a_killed_test_run() -> None:
         server = psutil.Process(int(pid))
         run.kill()
         run.wait()
-    assert psutil.wait_procs([server], timeout=5)[1] == []
+    assert psutil.wait_procs([server], timeout=60)[1] == []
     shutil.rmtree(directory)  # what the killed run could not remove
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,8 +40,9 @@ def test_both_colours_have_the_same_names_and_parameters(one: type, other: type)
 
 def test_a_hand_made_change_is_noticed(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    copy.mkdir()
-    subprocess.run(["cp", "-r", str(ROOT / "src"), str(ROOT / "tools"), str(ROOT / "pyproject.toml"), str(copy)], check=True)
+    for name in ("src", "tools"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
     generated = copy / "src" / "sojourn" / "sync" / "sessions.py"
     generated.write_text(generated.read_text() + "\n# by hand\n")
     api = copy / "src" / "sojourn" / "sessions.py"

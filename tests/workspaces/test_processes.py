@@ -205,10 +205,10 @@ def test_a_session_whose_command_has_ended_is_not_lost(project: Path) -> None:
 
 
 def test_a_stopped_holder_cannot_commit_with_its_old_number(project: Path) -> None:
-    with sojourn.open(workspaces=WorkspacePolicy(heartbeat_every=timedelta(milliseconds=100))) as store:
+    with sojourn.open(workspaces=WorkspacePolicy(heartbeat_every=timedelta(seconds=1))) as store:
         kind = store.workspaces
         made = kind.start("implementer", "one")
-        with holder(made.id, every=0.1) as (running, fence):
+        with holder(made.id, every=1) as (running, fence):
             told(running, "try")
             assert heard(running) == "stored"
             os.kill(running.pid, signal.SIGSTOP)

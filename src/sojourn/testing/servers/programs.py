@@ -159,7 +159,7 @@ def _numbers(path: str) -> list[int]:
 def _version(program: Path) -> str | None:
     """The version a program tells, or None when it does not run on this machine."""
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=True)
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r"\d+(\.\d+)+", answer.stdout)

@@ -69,6 +69,11 @@ class RedisSentinel:
     replicas: tuple[Server, ...]
     sentinels: tuple[Server, ...]
 
+    def set_down_after(self, milliseconds: int) -> None:
+        """How long the master may be silent before a sentinel takes it for dead, from now on."""
+        for sentinel in self.sentinels:
+            _ask(sentinel, "SENTINEL", "SET", self.name, "down-after-milliseconds", milliseconds)
+
     @property
     def store_url(self) -> str:
         """All sentinels and the name, as `sojourn.open` takes them."""
@@ -146,6 +151,8 @@ def redis_sentinel(
         watchers = [_start_sentinel(started, program, directory, port, lines) for port in ports[1 + replicas :]]
         for watcher in watchers:
             watcher.wait_until(functools.partial(_sees, watcher, name, sentinels - 1, replicas), "sentinels know each other")
+            # One whose clock jumps does nothing for half a minute; on a busy machine it is only late.
+            _ask(watcher, "SENTINEL", "DEBUG", "TILT-TRIGGER", 60_000)
         yield RedisSentinel(name, master, tuple(copies), tuple(watchers))
 
 
