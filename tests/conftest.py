@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # A shell starts what runs in its background with these ignored, and so would be all programs that the tests interrupt.
 for _interrupt in (signal.SIGINT, signal.SIGQUIT):
@@ -15,6 +16,12 @@ _DOORS = {"cli", "demo", "docs", "service", "testing", "tools"}
 """Tests that start programs, browsers or servers, or run whole pages; run those you work on by their folder."""
 _ENGINES = {"conformance", "engines"}
 """Tests of the engines themselves, which need the files that others can do without."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Drawn examples are the same in each run, and may take their time; a campaign draws new ones."""
+    if config.option.markexpr != "campaign":
+        settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ from tests.compat.conftest import Play
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Countdowns that are short enough to be waited for, where the time is the machine's."""
-    monkeypatch.setattr(bot, "_POLICY", GamePolicy(countdown=timedelta(milliseconds=60), gm_name=bot.HOUSE))
+    monkeypatch.setattr(bot, "_POLICY", GamePolicy(countdown=timedelta(milliseconds=600), gm_name=bot.HOUSE))
 
 
 async def closed(session: GameSession, clock: ManualClock) -> dict[str, str]:
