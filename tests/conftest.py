@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 # A shell starts what runs in its background with these ignored, and so would be all programs that the tests interrupt.
-for _interrupt in (signal.SIGINT, signal.SIGQUIT):
+for _interrupt in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_interrupt) is signal.SIG_IGN:
         signal.signal(_interrupt, signal.default_int_handler if _interrupt is signal.SIGINT else signal.SIG_DFL)
 

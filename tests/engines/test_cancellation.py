@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import asyncio
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ import sojourn
 from sojourn import AsyncStore
 from sojourn.engines.bell import Bell
 from sojourn.engines.postgres.aio import AsyncDriver, AsyncPostgresEngine
+from sojourn.engines.postgres.pool import LoopPool
 from sojourn.engines.postgres.settings import settings_of
 from sojourn.errors import UnavailableError
 from sojourn.testing.engines import EnginePlaces
 from sojourn.testing.faults import FaultProxy
+from sojourn.testing.places import MemoryPlaces
 from sojourn.testing.servers import Server
 from tests.engines.test_postgres_faults import opened_by_hand
 
@@ -64,20 +67,17 @@ def test_who_is_cancelled_while_a_store_is_opened_is_cancelled(store_url: str, t
 
     async def story() -> None:
         driver = AsyncDriver(settings_of(store_url))
-        pool: Any = driver._pool  # which is held up, so that it is waited for, and whose event says when it is ready
-        configure, go_on = pool._configure, asyncio.Event()
+        pool: Any = driver._pool  # which says when it has made one
+        connect, made = pool._connect, asyncio.Event()
 
-        async def later(connection: Any) -> None:
-            await go_on.wait()
-            await configure(connection)
+        async def said() -> Any:
+            connection = await connect()
+            made.set()
+            return connection
 
-        pool._configure = later
+        pool._connect = said
         task = asyncio.create_task(driver.open())
-        while pool._pool_full_event is None:  # noqa: ASYNC110  # there is nothing to wait for it by
-            await asyncio.sleep(0)
-        ready = pool._pool_full_event
-        go_on.set()
-        await ready.wait()
+        await made.wait()
         await cancelled(task, turns)
         await driver.close()
 
@@ -90,15 +90,15 @@ def test_a_reader_that_is_cancelled_when_it_gets_a_connection_is_cancelled(store
 
     async def story() -> None:
         engine = await AsyncPostgresEngine.open(store_url, connections=1)
-        pool: Any = engine._driver._pool  # type: ignore[attr-defined]  # whose only connection is taken here
-        held = await pool.getconn()
+        pool: LoopPool = engine._driver._pool  # type: ignore[attr-defined]  # whose only connection is taken here
+        held = await pool.take()
         task = asyncio.create_task(engine.tip())
-        while not pool.get_stats().get("requests_waiting"):  # noqa: ASYNC110  # of a pool that has no event for it
+        while not pool._waiting:  # noqa: ASYNC110  # of a pool that has no event for it
             await asyncio.sleep(0)
-        await pool.putconn(held)
+        pool.put(held)
         await cancelled(task, turns)
         assert await engine.tip()
-        assert pool.get_stats()["pool_available"] == 1
+        assert (len(pool._idle), pool._places) == (1, 1)
         await engine.close()
 
     asyncio.run(story())
@@ -150,8 +150,7 @@ def test_a_store_goes_on_when_every_task_of_its_loop_was_cancelled(
             tasks = [task for number in range(MANY) for task in ask(number)]
             for _ in range(turns):
                 await asyncio.sleep(0)
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
+            everybody_else_is_cancelled()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 assert not isinstance(outcome, Exception), outcome  # answered or cancelled
             for number in range(MANY):
@@ -192,3 +191,62 @@ def test_a_program_that_ends_in_the_middle_of_its_commits_ends_at_once(
 async def ended(tasks: list[asyncio.Task[Any]]) -> None:
     """Wait for them, whatever became of them."""
     await asyncio.wait(tasks)
+
+
+def everybody_else_is_cancelled(*spared: asyncio.Task[Any]) -> None:
+    """As programs do that shut down."""
+    for task in asyncio.all_tasks() - {asyncio.current_task(), *spared}:
+        task.cancel()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("engine", EnginePlaces.available())
+def test_who_leaves_a_runner_or_a_hold_that_was_cancelled_is_not_cancelled(
+    places: EnginePlaces, engine: str, tmp_path: Path
+) -> None:
+    """And the lease is given back."""
+    place = places.fresh(engine, tmp_path)
+
+    async def story() -> None:
+        where = MemoryPlaces()
+        async with sojourn.aopen(place.url, engine=place.options) as opened:
+            store = AsyncStore(opened._engine, replace(opened._settings, places=lambda: where), owns_engine=False)
+            made = await store.workspaces.start("implementer")
+            async with store.runner(), store.workspaces.hold(made.id):
+                everybody_else_is_cancelled()
+                await asyncio.sleep(0)
+            found = await store.workspaces.get(made.id)
+            assert found is not None
+            assert not found.held
+
+    asyncio.run(story())
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("engine", EnginePlaces.available())
+@pytest.mark.parametrize("turns", range(4))
+def test_who_watches_and_was_not_cancelled_goes_on_watching(
+    places: EnginePlaces, engine: str, tmp_path: Path, turns: int
+) -> None:
+    place = places.fresh(engine, tmp_path)
+
+    async def story() -> None:
+        async with sojourn.aopen(place.url, engine=replace(place.options, timeout=300)) as store:
+            cursor = await store.tip()
+
+            async def watch() -> str:
+                while True:
+                    with suppress(UnavailableError):  # what it had asked for may be lost with who was asking
+                        async for event in store.watch("conversation", after=cursor):
+                            return event.id
+
+            watching = asyncio.create_task(watch())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            everybody_else_is_cancelled(watching)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            made = await store.conversations.create("ann")
+            assert await watching == made.id
+
+    asyncio.run(story())

@@ -256,11 +256,11 @@ def test_an_exhausted_pool_is_unavailable(store_url: str, blocking: bool) -> Non
         engine = await opened(store_url, blocking=blocking, connections=1, timeout=1)
         session = await answered(lambda: made(engine))
         pool: Any = engine._driver._pool  # type: ignore[attr-defined]  # whose only connection is taken here
-        held = pool.getconn() if blocking else await pool.getconn()
+        held = pool.getconn() if blocking else await pool.take()
         for verb in (engine.load(TENANT, session), append(engine, session, "k"), engine.tip()):
             with pytest.raises(UnavailableError, match="no connection in time"):
                 await verb
-        _ = pool.putconn(held) if blocking else await pool.putconn(held)
+        _ = pool.putconn(held) if blocking else pool.put(held)
         assert await answered(lambda: texts(engine, session)) == []
         assert not (await append(engine, session, "k")).replayed
 

@@ -51,5 +51,13 @@ class TaskBackground:
         self._task: asyncio.Task[None] = asyncio.get_running_loop().create_task(body())
 
     async def join(self) -> None:
-        """Wait until it has returned; raises what it raised."""
-        await self._task
+        """Wait until it has returned, or somebody has cancelled it; raises what it raised."""
+        import asyncio
+
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        if not self._task.cancelled():
+            self._task.result()

@@ -10,24 +10,21 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from sojourn.core.batch import Answer, Batch
 from sojourn.engines.background import TaskBackground
 from sojourn.engines.contract import Background
 from sojourn.engines.postgres import wire
 from sojourn.engines.postgres.attempts import Attempts
-from sojourn.engines.postgres.blocking import gone
 from sojourn.engines.postgres.commits import MOST, SPLIT, Queue, Sending, Slot, carry_out
-from sojourn.engines.postgres.driver import PATIENCE, Driver, Rows, place_of
+from sojourn.engines.postgres.driver import Driver, Rows, place_of
 from sojourn.engines.postgres.engine import PostgresEngine
 from sojourn.engines.postgres.faults import translate
 from sojourn.engines.postgres.limits import AsyncTimedConnection
-from sojourn.engines.postgres.pool import LoopPool, cancellations
+from sojourn.engines.postgres.pool import LoopPool
 from sojourn.engines.postgres.settings import Settings
 from sojourn.engines.postgres.statements import SQL
 from sojourn.engines.postgres.watching import MARKED, LoopWatching
@@ -52,33 +49,19 @@ class AsyncDriver:
         self._begin()
         watch_forks(self)
 
-    def _make_pool(self) -> LoopPool:
+    async def _connect(self) -> AsyncTimedConnection:
         settings = self.settings
-
-        async def configure(connection: AsyncTimedConnection) -> None:
-            connection.limit = settings.timeout
-            connection.heed()
-            connection.prepare_threshold = 5 if settings.prepare else None
-
-        return LoopPool(
-            settings.url,
-            connection_class=AsyncTimedConnection,
-            min_size=1,
-            max_size=settings.connections,
-            timeout=settings.timeout,
-            reconnect_timeout=settings.timeout,  # its pauses double: a server that was away for long would be missed as long
-            kwargs={"autocommit": True, "connect_timeout": max(2, round(settings.timeout)), "attempts": self._attempts},
-            configure=configure,
-            name="sojourn",
-            open=False,
+        connection = await AsyncTimedConnection.connect(
+            settings.url, autocommit=True, connect_timeout=max(2, round(settings.timeout)), attempts=self._attempts
         )
+        connection.limit = settings.timeout
+        connection.heed()
+        connection.prepare_threshold = 5 if settings.prepare else None
+        return connection
 
     def _begin(self) -> None:
-        self._tried = asyncio.Event()
-        self._attempts = Attempts(self.settings.url, self._tried)
-        self._pool = self._make_pool()
-        self._opened = False
-        self._opening = asyncio.Lock()
+        self._attempts = Attempts(self.settings.url)
+        self._pool = LoopPool(self._connect, self._attempts, self.settings.connections, self.settings.timeout)
         self._watching = LoopWatching(self.settings)
         self._commits = Queue()
         self._committing = 0
@@ -89,24 +72,10 @@ class AsyncDriver:
 
     async def open(self) -> None:
         """See `Driver.open`."""
-        limit, before = time.monotonic() + self.settings.timeout, cancellations()
         try:
-            await self._pool.open()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.timeout):
-                    await self._tried.wait()
-            if self._attempts.hopeless:
-                self._attempts.check()
-            try:
-                await self._pool.wait(max(0.0, limit - time.monotonic()))
-            except PoolTimeout:
-                self._attempts.check()
-                raise
-            if cancellations() > before:
-                raise asyncio.CancelledError
-            self._opened = True
+            self._pool.put(await self._pool.take(patient=False))
         except BaseException as error:
-            await self._pool.close()
+            self._pool.close()
             if isinstance(error, Exception):
                 raise translate(error, self.where) from error
             raise
@@ -120,7 +89,7 @@ class AsyncDriver:
         except psycopg.Error as error:
             raise translate(error, self.where) from error
         finally:
-            await self._put(connection)
+            self._pool.put(connection)
 
     async def script(self, text: str) -> None:
         """See `Driver.script`."""
@@ -130,57 +99,14 @@ class AsyncDriver:
         except psycopg.Error as error:
             raise translate(error, self.where) from error
         finally:
-            await self._put(connection)
+            self._pool.put(connection)
 
     async def _get(self) -> AsyncTimedConnection:
         """A connection that was alive a moment ago; one that the server closed while it was idle is not used."""
         try:
-            if not self._opened or self._pool.ended:
-                await self._reopen()
-            while True:
-                connection = await self._given()
-                if not gone(connection.pgconn.socket):
-                    return connection
-                await connection.close()
-                await self._put(connection)
+            return await self._pool.take()
         except Exception as error:
             raise translate(error, self.where) from error
-
-    async def _given(self) -> AsyncTimedConnection:
-        """A connection of the pool. It forgets whoever asks in the moment in which it closes, so nobody waits long."""
-        limit, before = time.monotonic() + self.settings.timeout, cancellations()
-        while True:
-            left = limit - time.monotonic()
-            try:
-                connection = await self._pool.getconn(min(left, PATIENCE))
-                if cancellations() > before:
-                    await self._put(connection)
-                    raise asyncio.CancelledError
-                return connection
-            except PoolTimeout:
-                if self._pool.closed:
-                    raise PoolClosed from None
-                if left <= PATIENCE:
-                    self._attempts.check()
-                    raise
-
-    async def _put(self, connection: AsyncTimedConnection) -> None:
-        """Back to the pool, or away if that is another one by now."""
-        try:
-            await self._pool.putconn(connection)
-        except ValueError:
-            await connection.close()
-
-    async def _reopen(self) -> None:
-        """In a forked child, at first use; and when somebody has cancelled all tasks, and with them the pool's."""
-        async with self._opening:
-            if self._pool.ended:
-                old, self._pool = self._pool, self._make_pool()
-                self._opened = False
-                await old.close()
-            if not self._opened:
-                await self._pool.open()
-                self._opened = True
 
     # -- commits ---------------------------------------------------------------------------------------------------
 
@@ -237,7 +163,7 @@ class AsyncDriver:
                 await carry_out(group, sending)
                 watched = sending.watched
             finally:
-                await self._put(connection)
+                self._pool.put(connection)
         except Exception as error:
             for slot in group:
                 slot.error = slot.error or error
@@ -273,26 +199,32 @@ class AsyncDriver:
         self._start(self._send_loads(), self._end_loads)
 
     async def _send_loads(self) -> None:
-        while self._loads:
-            group = [self._loads.popleft() for _ in range(min(len(self._loads), MOST_LOADS))]
+        while group := self._next_loads():
             try:
                 await self._load(group)
             except asyncio.CancelledError:
                 self._loads.extendleft(reversed(group))
                 raise
 
+    def _next_loads(self) -> list[_Load]:
+        """Those that are still waited for."""
+        group: list[_Load] = []
+        while self._loads and len(group) < MOST_LOADS:
+            wanted = self._loads.popleft()
+            if not wanted.found.done():
+                group.append(wanted)
+        return group
+
     def _end_loads(self) -> None:
         """As `_end_commits`."""
-        while self._loads and self._loads[0].found.done():
-            self._loads.popleft()
         if self._loads:
             self._start_loads()
         else:
             self._loading -= 1
 
     async def _load(self, group: list[_Load]) -> None:
-        clock = None if self.settings.clock is None else self.settings.clock()
         try:
+            clock = None if self.settings.clock is None else self.settings.clock()
             if len(group) == 1:
                 rows = await self.fetch(SQL["load"], (clock, group[0].tenant, group[0].session))
             else:
@@ -350,11 +282,13 @@ class AsyncDriver:
 
     async def close(self) -> None:
         """See `Driver.close`; what was queued is sent first."""
+        if self._dispatching:
+            self._dispatch()
         limit = time.monotonic() + self.settings.timeout
         while self._tasks and (left := limit - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
         await self._watching.close()
-        await self._pool.close()
+        self._pool.close()
 
     # -- forks -----------------------------------------------------------------------------------------------------
 

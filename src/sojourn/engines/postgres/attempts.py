@@ -1,4 +1,4 @@
-"""What came of the attempts to connect, which psycopg's pool makes out of sight and only logs."""
+"""What came of the attempts to connect; psycopg's pool makes them out of sight and only logs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WRONG_URL: Final = ("definition of service", "does not support ssl", "certifica
 
 
 class Signal(Protocol):
-    """An event of `threading` or `asyncio`."""
+    """What waits for an attempt, as `threading.Event`."""
 
     def set(self) -> None:
         """Wake whoever waits."""
@@ -36,7 +36,7 @@ class Signal(Protocol):
 class Attempts:
     """The last attempt of a pool, and that there was one."""
 
-    def __init__(self, url: str, made: Signal) -> None:
+    def __init__(self, url: str, made: Signal | None = None) -> None:
         self.failure: Exception | None = None
         self._made = made
         self._several = _names_several(url)
@@ -52,7 +52,8 @@ class Attempts:
         else:
             self.failure = None
         finally:
-            self._made.set()
+            if self._made is not None:
+                self._made.set()
 
     @property
     def hopeless(self) -> bool:

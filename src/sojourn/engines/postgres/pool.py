@@ -1,67 +1,179 @@
-"""psycopg's pool for event loops, whose workers end when they are cancelled.
+"""Connections for the tasks of one event loop (ADR 021).
 
-Its own take a cancellation in the middle of an attempt to connect for the failure of the attempt, and go on. `asyncio.run`
-cancels what is left of a program and waits until it has ended, so with a server that does not answer, a program that has not
-closed its store would never end.
+Whoever needs a connection and finds none idle makes one, in its own task, or waits until one is given back. Nothing runs beside
+those who ask: what is cancelled ends, and a loop that ends has nothing of ours left to wait for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
 
-from psycopg_pool import AsyncConnectionPool
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import PoolClosed, PoolTimeout
 
+from sojourn.engines.postgres.attempts import Attempts
+from sojourn.engines.postgres.blocking import gone
 from sojourn.engines.postgres.limits import AsyncTimedConnection
 
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two attempts to connect, of somebody who still has time; they double."""
 
-def cancellations() -> int:
-    """How often the task that runs was cancelled; there are waits that forget it when what they wait for comes just then."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+UNUSED: Final = 600.0
+"""Seconds after which a connection that nobody needed is given up, all but the last one."""
+LIFETIME: Final = 3600.0
+"""Seconds after which a connection is made anew: the server keeps more for an old one."""
 
 
-class LoopPool(AsyncConnectionPool[AsyncTimedConnection]):
-    """Connections for one event loop."""
+class LoopPool:
+    """At most ``most`` connections, which ``connect`` makes; whoever cannot have one within ``timeout`` seconds is told."""
 
-    def __init__(self, *words: Any, **more: Any) -> None:
-        super().__init__(*words, **more)
-        self.ended: bool = False
-        """Whether its workers were cancelled, as programs do with all tasks when they shut down; nothing comes back to it."""
-        vars(self)["worker"] = self._work  # what psycopg starts as its workers
+    def __init__(
+        self, connect: Callable[[], Awaitable[AsyncTimedConnection]], attempts: Attempts, most: int, timeout: float
+    ) -> None:
+        self._connect = connect
+        self._attempts = attempts
+        self._most = most
+        self._timeout = timeout
+        self._idle: list[tuple[float, AsyncTimedConnection]] = []
+        """With when each was given back; the one that was used last is used next."""
+        self._made: dict[AsyncTimedConnection, float] = {}
+        """When each one was made that is idle or in somebody's hands."""
+        self._places = 0
+        """Connections that there are, or that somebody is about to make."""
+        self._waiting: deque[asyncio.Future[AsyncTimedConnection | None]] = deque()
+        """Those who get the next connection that is given back, or (None) the place of one that is no more."""
+        self.closed: bool = False
 
-    async def _work(self, queue: asyncio.Queue[Any]) -> None:
-        heeding: Any = _UntilCancelled(queue)
+    async def take(self, *, patient: bool = True) -> AsyncTimedConnection:
+        """A connection that was alive a moment ago, to be `put` back; not ``patient``: not if waiting would not help.
+
+        Raises the last attempt's error, `PoolTimeout` where all are in use, `PoolClosed`.
+        """
+        limit = time.monotonic() + self._timeout
+        self._check_open()
+        while self._idle:
+            _, connection = self._idle.pop()
+            if not gone(connection.pgconn.socket):
+                return connection
+            self._drop(connection)
+        if self._places < self._most:
+            self._places += 1
+            return await self._make(limit, patient=patient)
+        given = await self._wait(limit)
+        return given or await self._make(limit, patient=patient)
+
+    def put(self, connection: AsyncTimedConnection) -> None:
+        """Give back what was taken, in whatever state it is."""
+        sound = not connection.closed and connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if not sound or self.closed or time.monotonic() - self._made[connection] > LIFETIME:
+            self._drop(connection)
+        else:
+            self._give(connection)
+
+    def close(self) -> None:
+        """Nobody gets a connection any more; those in somebody's hands are closed when they come back."""
+        self.closed = True
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(PoolClosed())
+        while self._idle:
+            self._drop(self._idle.pop()[1])
+
+    # -- making and waiting ----------------------------------------------------------------------------------------
+
+    async def _make(self, limit: float, *, patient: bool) -> AsyncTimedConnection:
+        """A new connection, in a place that is ours, which somebody else has if it cannot be made."""
         try:
-            await super().worker(heeding)
-        except asyncio.CancelledError:
-            self.ended = True
+            connection = await self._attempt(limit, patient=patient)
+        except BaseException:
+            self._leave()
             raise
+        self._made[connection] = time.monotonic()
+        if self.closed:
+            self._drop(connection)
+            raise PoolClosed
+        return connection
 
-    async def close(self, timeout: float = 5.0) -> None:
-        """As psycopg's, also when its workers were cancelled."""
-        idle = []
-        if self.ended and not self.closed:
-            while self.get_stats()["pool_available"]:
-                idle.append(await self.getconn())
-        before = cancellations()
+    async def _attempt(self, limit: float, *, patient: bool) -> AsyncTimedConnection:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, limit - time.monotonic())):
+                    return await self._connected()
+            except TimeoutError:
+                self._attempts.check()
+                raise psycopg.errors.ConnectionTimeout("connection timeout expired") from None
+            except psycopg.Error:
+                left = limit - time.monotonic()
+                if left <= 0 or self.closed or not (patient or not self._attempts.hopeless):
+                    raise
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _connected(self) -> AsyncTimedConnection:
+        """A cancelled attempt must not live on in the traceback of its cancellation: what it had of a connection would, too."""
         try:
-            await super().close(timeout)
-        except asyncio.CancelledError:
-            if not self.ended or cancellations() > before:
+            return await self._connect()
+        except asyncio.CancelledError as cancelled:
+            words = cancelled.args
+        raise asyncio.CancelledError(*words)
+
+    async def _wait(self, limit: float) -> AsyncTimedConnection | None:
+        """What somebody gives back; None: the place of a connection that is no more."""
+        waiter: asyncio.Future[AsyncTimedConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(max(0.0, limit - time.monotonic())):
+                return await waiter
+        except BaseException as error:
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:  # it came just then: for somebody else
+                given = waiter.result()
+                if given is None:
+                    self._leave()
+                else:
+                    self.put(given)
+            if not isinstance(error, TimeoutError):
                 raise
-        finally:
-            for connection in idle:
-                await connection.close()
+        self._attempts.check()
+        raise PoolTimeout("all connections are in use")
 
+    # -- giving back -----------------------------------------------------------------------------------------------
 
-class _UntilCancelled:
-    """A worker's queue, which has no more for a worker that was cancelled."""
+    def _give(self, connection: AsyncTimedConnection) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        now = time.monotonic()
+        self._idle.append((now, connection))
+        while len(self._idle) > 1 and now - self._idle[0][0] > UNUSED:
+            self._drop(self._idle.pop(0)[1])
 
-    def __init__(self, queue: asyncio.Queue[Any]) -> None:
-        self._queue = queue
+    def _drop(self, connection: AsyncTimedConnection) -> None:
+        del self._made[connection]
+        connection.pgconn.finish()
+        self._leave()
 
-    async def get(self) -> Any:
-        if cancellations():
-            raise asyncio.CancelledError
-        return await self._queue.get()
+    def _leave(self) -> None:
+        """There is room for another connection: whoever waits may make one."""
+        while self._waiting and not self.closed:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._places -= 1
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise PoolClosed

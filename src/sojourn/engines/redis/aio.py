@@ -107,7 +107,7 @@ class _Lane:
                 await self._connection.send_packed_command(packed, check_health=False)
         except (RedisError, OSError) as error:
             await self._break(error)
-        except asyncio.CancelledError as error:
+        except BaseException as error:
             await self._break(error)
             raise
 
@@ -121,7 +121,7 @@ class _Lane:
                 if connection.is_connected and loop.time() - self._quiet_since > IDLE and await _has_input(connection):
                     await connection.disconnect(nowait=True)
                 await connection.connect()
-        except (RedisError, OSError) as error:
+        except Exception as error:  # also what is no Redis at all
             await connection.disconnect(nowait=True)
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
@@ -238,10 +238,18 @@ class LoopDriver:
 
     async def block(self, command: Command) -> Reply:
         """See `Driver.block`: one at a time, which everybody waits for."""
-        self._enter()
-        if self._blocked is None or self._blocked.done():
-            self._blocked = asyncio.ensure_future(self._patient.ask([command]))
-        return (await asyncio.shield(self._blocked))[0]
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        while True:
+            self._enter()
+            if self._blocked is None or self._blocked.done():
+                self._blocked = asyncio.ensure_future(self._patient.ask([command]))
+            asked = self._blocked
+            try:
+                return (await asyncio.shield(asked))[0]
+            except asyncio.CancelledError:
+                if not asked.cancelled() or (task is not None and task.cancelling() > before):
+                    raise  # else somebody has cancelled the asking, and not who waits for it
 
     def _enter(self) -> None:
         if self._closed:
