@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socketserver
 import subprocess
 import sys
 import threading
@@ -248,6 +249,26 @@ def test_a_pool_that_is_used_up_says_so(server: Server) -> None:
         assert sorted(run_sync(texts(patient, made))) == list("012345")  # type: ignore[type-var]
         for one in (engine, patient):
             run_sync(one.close())
+
+
+def test_what_is_no_redis_is_told(colour: Colour) -> None:
+    """It answers, but with what no Redis would say; nobody asks it again and again."""
+    asked: list[bytes] = []
+
+    class Oops(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while data := self.request.recv(65536):
+                asked.append(data)
+                self.request.sendall(b":oops\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Oops) as other:
+        other.daemon_threads = True
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        engine = colour.open(f"redis://127.0.0.1:{other.server_address[1]}/0")
+        with pytest.raises(UnavailableError):
+            colour.run(engine.load(TENANT, new_id()))
+        assert 0 < len(asked) < 10
+        other.shutdown()
 
 
 def test_a_server_with_no_room_for_clients_is_unavailable(colour: Colour) -> None:

@@ -171,7 +171,9 @@ class BlockingDriver:
     def _ask(self, commands: Sequence[Command]) -> list[Reply]:
         try:
             connection = self._take()
-        except RedisError as error:
+        except ClosedError:
+            raise
+        except Exception as error:  # also of what is no Redis at all
             return [unsent(error)] * len(commands)
         replies = self._exchange(connection, commands)
         while again := forgotten(commands, replies):
@@ -191,13 +193,10 @@ class BlockingDriver:
         try:
             connection, used = self._idle.pop()
         except IndexError:
-            connection = self._kind(**self._options)
-            connection.connect()
-            return connection
+            return _connected(self._kind(**self._options))
         if time.monotonic() - used > IDLE and not _is_alive(connection):
             connection.disconnect()
-        connection.connect()
-        return connection
+        return _connected(connection)
 
     def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Reply]:
         replies: list[Reply] = []
@@ -228,6 +227,15 @@ class BlockingDriver:
         self._closed = True
         while self._idle:
             self._idle.pop()[0].disconnect()
+
+
+def _connected(connection: Any) -> Any:
+    try:
+        connection.connect()
+    except BaseException:
+        connection.disconnect()
+        raise
+    return connection
 
 
 def _is_alive(connection: Any) -> bool:
