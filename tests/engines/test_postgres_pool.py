@@ -153,8 +153,8 @@ def test_the_place_of_one_who_could_not_connect_is_another_ones(postgres: Server
             for task in tasks[:MOST]:
                 task.cancel()
             proxy.heal()
-            for task in tasks[MOST:]:
-                pool.put(await task)
+            for done in asyncio.as_completed(tasks[MOST:]):
+                pool.put(await done)
             assert pool._places == len(pool._idle) <= MOST
             pool.close()
 
@@ -172,6 +172,66 @@ def test_connections_that_are_old_or_not_needed_are_given_up(postgres: Server, m
         monkeypatch.setattr(pool_module, "LIFETIME", -1.0)
         pool.put(await pool.take())
         assert (pool._places, len(pool._idle)) == (0, 0)
+        pool.close()
+
+    told(story())
+
+
+def test_who_cannot_make_a_connection_gets_one_that_is_given_back(postgres: Server) -> None:
+    """A server may have less room than the pool."""
+
+    async def story() -> None:
+        with psycopg.connect(postgres.url, autocommit=True) as server:
+            server.execute("create role narrow login connection limit 1")
+        try:
+            pool = pool_of(postgres.url.replace("postgres@", "narrow@"))
+            held = await pool.take()
+            tasks = [asyncio.create_task(pool.take()) for _ in range(2 * MOST)]
+            while not pool._attempts.failure:  # noqa: ASYNC110  # it has no event for it
+                await asyncio.sleep(0.001)
+            pool.put(held)
+            for done in asyncio.as_completed(tasks):
+                pool.put(await done)
+            assert pool._places == len(pool._idle) == len(pool._made) == 1
+            pool.close()
+        finally:
+            with psycopg.connect(postgres.url, autocommit=True) as server:
+                server.execute("drop role narrow")
+
+    told(story())
+
+
+def test_a_silent_server_leaves_time_for_the_next_one(postgres: Server) -> None:
+    async def story() -> None:
+        with FaultProxy("127.0.0.1", postgres.port) as silent:
+            silent.stall()
+            both = postgres.url.replace(f"127.0.0.1:{postgres.port}", f"127.0.0.1:{silent.port},127.0.0.1:{postgres.port}")
+            pool = pool_of(both, timeout=6)
+            connection = await pool.take()
+            assert connection.info.port == postgres.port
+            pool.put(connection)
+            pool.close()
+
+    told(story())
+
+
+def test_a_place_is_given_to_who_has_the_most_time_left(postgres: Server) -> None:
+    """After an outage there are many who wait, and most of them have hardly any time left."""
+
+    async def story() -> None:
+        pool = pool_of(postgres.url)
+        held = [await pool.take() for _ in range(MOST)]
+        first, last = (asyncio.create_task(pool.take()) for _ in range(2))
+        while len(pool._waiting) < 2:  # noqa: ASYNC110  # it has no event for it
+            await asyncio.sleep(0)
+        held[0].pgconn.finish()
+        pool.put(held[0])
+        made = await last
+        assert not first.done()
+        pool.put(made)
+        assert await first is made
+        for connection in (*held[1:], made):
+            pool.put(connection)
         pool.close()
 
     told(story())

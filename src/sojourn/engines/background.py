@@ -58,6 +58,7 @@ class TaskBackground:
             await asyncio.wait([self._task])
         except asyncio.CancelledError:
             self._task.cancel()
+            await asyncio.wait([self._task])
             raise
         if not self._task.cancelled():
             self._task.result()

@@ -52,7 +52,7 @@ class AsyncDriver:
     async def _connect(self) -> AsyncTimedConnection:
         settings = self.settings
         connection = await AsyncTimedConnection.connect(
-            settings.url, autocommit=True, connect_timeout=max(2, round(settings.timeout)), attempts=self._attempts
+            settings.url, autocommit=True, connect_timeout=self._attempts.patience(settings.timeout), attempts=self._attempts
         )
         connection.limit = settings.timeout
         connection.heed()

@@ -1,4 +1,4 @@
-"""What came of the attempts to connect; psycopg's pool makes them out of sight and only logs it."""
+"""What came of the attempts to connect; psycopg's pool, of blocking code, makes them out of sight and only logs it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Attempts:
     def __init__(self, url: str, made: Signal | None = None) -> None:
         self.failure: Exception | None = None
         self._made = made
-        self._several = _names_several(url)
+        self._servers = _servers(url)
 
     @contextmanager
     def one(self) -> Generator[None]:
@@ -55,6 +55,10 @@ class Attempts:
             if self._made is not None:
                 self._made.set()
 
+    def patience(self, timeout: float) -> int:
+        """Seconds for each of the servers that a URL names, so that a silent one leaves time for others; 2 at least (libpq)."""
+        return max(2, int(timeout / self._servers))
+
     @property
     def hopeless(self) -> bool:
         """Whether waiting would not help, as far as the last attempt tells.
@@ -62,10 +66,10 @@ class Attempts:
         Only what is known is hopeless: a server, or a pooler before it, that is starting or full says so in many words, and in
         many languages. Of several servers, another may be about to take over.
         """
-        return self.failure is not None and not self._several and advice(str(self.failure)) is not None
+        return self.failure is not None and self._servers == 1 and advice(str(self.failure)) is not None
 
     def check(self) -> None:
-        """Raises the last attempt's error; the pool keeps the first one, so this is another of the same words."""
+        """Raises the last attempt's error, as another of the same words: somebody else may have raised that one."""
         if self.failure is not None:
             raise psycopg.OperationalError(str(self.failure)) from None
 
@@ -82,9 +86,9 @@ def advice(text: str) -> str | None:
     return None
 
 
-def _names_several(url: str) -> bool:
-    """Whether there may be several servers behind a URL; a service may name any number."""
+def _servers(url: str) -> int:
+    """How many servers there are behind a URL; a service may name any number, which counts as two."""
     known = conninfo_to_dict(url)
     if known.get("service") or os.environ.get("PGSERVICE"):
-        return True
-    return "," in str(known.get("host") or known.get("hostaddr") or os.environ.get("PGHOST") or "")
+        return 2
+    return 1 + str(known.get("host") or known.get("hostaddr") or os.environ.get("PGHOST") or "").count(",")

@@ -57,20 +57,24 @@ class LoopPool:
         Raises the last attempt's error, `PoolTimeout` where all are in use, `PoolClosed`.
         """
         limit = time.monotonic() + self._timeout
-        self._check_open()
-        while self._idle:
-            _, connection = self._idle.pop()
-            if not gone(connection.pgconn.socket):
-                return connection
-            self._drop(connection)
+        if self.closed:
+            raise PoolClosed
+        if (idle := self._take_idle()) is not None:
+            return idle
         if self._places < self._most:
             self._places += 1
             return await self._make(limit, patient=patient)
-        given = await self._wait(limit)
+        try:
+            given = await self._wait(limit)
+        except TimeoutError:
+            self._attempts.check()
+            raise PoolTimeout("all connections are in use") from None
         return given or await self._make(limit, patient=patient)
 
     def put(self, connection: AsyncTimedConnection) -> None:
         """Give back what was taken, in whatever state it is."""
+        if connection not in self._made:
+            return  # of the pool of a process that this one was forked from
         sound = not connection.closed and connection.pgconn.transaction_status == TransactionStatus.IDLE
         if not sound or self.closed or time.monotonic() - self._made[connection] > LIFETIME:
             self._drop(connection)
@@ -90,33 +94,52 @@ class LoopPool:
     # -- making and waiting ----------------------------------------------------------------------------------------
 
     async def _make(self, limit: float, *, patient: bool) -> AsyncTimedConnection:
-        """A new connection, in a place that is ours, which somebody else has if it cannot be made."""
+        """A connection for a place that is ours, which somebody else has if none can be had."""
         try:
             connection = await self._attempt(limit, patient=patient)
         except BaseException:
             self._leave()
             raise
-        self._made[connection] = time.monotonic()
+        self._made.setdefault(connection, time.monotonic())
         if self.closed:
             self._drop(connection)
             raise PoolClosed
         return connection
 
     async def _attempt(self, limit: float, *, patient: bool) -> AsyncTimedConnection:
-        pause = FIRST_PAUSE
+        """A new connection; or, while none can be made, one that somebody else gives back."""
+        pause, failed = FIRST_PAUSE, False
         while True:
             try:
                 async with asyncio.timeout(max(0.0, limit - time.monotonic())):
                     return await self._connected()
             except TimeoutError:
-                self._attempts.check()
+                if failed:
+                    self._attempts.check()
                 raise psycopg.errors.ConnectionTimeout("connection timeout expired") from None
             except psycopg.Error:
-                left = limit - time.monotonic()
-                if left <= 0 or self.closed or not (patient or not self._attempts.hopeless):
+                failed = True
+                if time.monotonic() >= limit or not (patient or not self._attempts.hopeless):
                     raise
-            await asyncio.sleep(min(pause, left))
+            given = await self._rest(min(limit, time.monotonic() + pause))
+            if given is not None:
+                self._leave()
+                return given
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _rest(self, until: float) -> AsyncTimedConnection | None:
+        """Until then, or until there is a connection that somebody gave back."""
+        if self.closed:
+            raise PoolClosed
+        if (idle := self._take_idle()) is not None:
+            return idle
+        try:
+            given = await self._wait(until)
+        except TimeoutError:
+            return None
+        if given is None:
+            self._leave()  # a second place
+        return given
 
     async def _connected(self) -> AsyncTimedConnection:
         """A cancelled attempt must not live on in the traceback of its cancellation: what it had of a connection would, too."""
@@ -127,13 +150,13 @@ class LoopPool:
         raise asyncio.CancelledError(*words)
 
     async def _wait(self, limit: float) -> AsyncTimedConnection | None:
-        """What somebody gives back; None: the place of a connection that is no more."""
+        """What somebody gives back; None: the place of a connection that is no more. `TimeoutError`."""
         waiter: asyncio.Future[AsyncTimedConnection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             async with asyncio.timeout(max(0.0, limit - time.monotonic())):
                 return await waiter
-        except BaseException as error:
+        except BaseException:
             with suppress(ValueError):
                 self._waiting.remove(waiter)
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:  # it came just then: for somebody else
@@ -142,12 +165,19 @@ class LoopPool:
                     self._leave()
                 else:
                     self.put(given)
-            if not isinstance(error, TimeoutError):
-                raise
-        self._attempts.check()
-        raise PoolTimeout("all connections are in use")
+            raise
 
     # -- giving back -----------------------------------------------------------------------------------------------
+
+    def _take_idle(self) -> AsyncTimedConnection | None:
+        """One that is alive, the one that was used last."""
+        self._drop_unused()
+        while self._idle:
+            _, connection = self._idle.pop()
+            if not gone(connection.pgconn.socket):
+                return connection
+            self._drop(connection)
+        return None
 
     def _give(self, connection: AsyncTimedConnection) -> None:
         while self._waiting:
@@ -155,8 +185,11 @@ class LoopPool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
+        self._idle.append((time.monotonic(), connection))
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
         now = time.monotonic()
-        self._idle.append((now, connection))
         while len(self._idle) > 1 and now - self._idle[0][0] > UNUSED:
             self._drop(self._idle.pop(0)[1])
 
@@ -166,14 +199,10 @@ class LoopPool:
         self._leave()
 
     def _leave(self) -> None:
-        """There is room for another connection: whoever waits may make one."""
+        """There is room for another connection: of those who wait the last may make one, who has the most time left for it."""
         while self._waiting and not self.closed:
-            waiter = self._waiting.popleft()
+            waiter = self._waiting.pop()
             if not waiter.done():
                 waiter.set_result(None)
                 return
         self._places -= 1
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise PoolClosed
