@@ -87,35 +87,37 @@ def two_stores_at_once(path: Path) -> None:
 
 def half_a_batch_fails(path: Path) -> None:
     """A batch that fails while it is written leaves nothing of itself."""
-    opened = engine(path)
-    session = create(opened)
-    insert = transaction._INSERT_ENTRY
-    opened._committer._memory.forget()
-    broken = pytest.MonkeyPatch()
-    broken.setattr(transaction, "_INSERT_ENTRY", "insert into missing_table values (1)")
-    with pytest.raises(SojournError):
-        run_sync(opened.commit(append(session, "lost")))
-    broken.undo()
-    assert insert == transaction._INSERT_ENTRY
-    found = run_sync(opened.load("t", session)).session
-    assert found is not None
-    assert (found.version, found.last_sequence) == (1, 0)
-    run_sync(opened.close())
+    with ExitStack() as stack:
+        opened = engine(path)
+        stack.callback(run_sync, opened.close())
+        session = create(opened)
+        insert = transaction._INSERT_ENTRY
+        opened._committer._memory.forget()
+        broken = pytest.MonkeyPatch()
+        broken.setattr(transaction, "_INSERT_ENTRY", "insert into missing_table values (1)")
+        with pytest.raises(SojournError):
+            run_sync(opened.commit(append(session, "lost")))
+        broken.undo()
+        assert insert == transaction._INSERT_ENTRY
+        found = run_sync(opened.load("t", session)).session
+        assert found is not None
+        assert (found.version, found.last_sequence) == (1, 0)
 
 
 def one_of_a_group_fails(path: Path) -> None:
     """One operation of a group fails while it is written: the others are stored, it alone is told."""
-    opened = engine(path)
-    session = create(opened)
+    with ExitStack() as stack:
+        opened = engine(path)
+        stack.callback(run_sync, opened.close())
+        session = create(opened)
 
-    def fails(writing: transaction.Writing, connection: sqlite3.Connection) -> None:
-        raise sqlite3.OperationalError("a failing device")
+        def fails(writing: transaction.Writing, connection: sqlite3.Connection) -> None:
+            raise sqlite3.OperationalError("a failing device")
 
-    slots = [Slot(append(session, "one")), Slot(fails), Slot(append(session, "two"))]
-    opened._committer.run(slots)
-    assert [slot.error is None for slot in slots] == [True, False, True]
-    assert texts(opened, session) == ["one", "two"]
-    run_sync(opened.close())
+        slots = [Slot(append(session, "one")), Slot(fails), Slot(append(session, "two"))]
+        opened._committer.run(slots)
+        assert [slot.error is None for slot in slots] == [True, False, True]
+        assert texts(opened, session) == ["one", "two"]
 
 
 def asked_again(path: Path) -> None:
